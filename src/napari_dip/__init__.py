@@ -1,0 +1,1 @@
+"""Restore any scientific image from that image alone: the deep image prior."""
