@@ -1,0 +1,120 @@
+"""Frames that come out of their fits, put together into a result in the image's own terms."""
+
+from __future__ import annotations
+
+import bisect
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_dip.engine.blocks import Axes, Frame, Missing, Scale, convert
+from napari_dip.engine.problem import Array, Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """One frame's best estimate, still scaled, and what is needed to show it."""
+
+    x: Tensor  # (C, *spatial)
+    problem: Problem
+    forward: Callable[[Tensor], Tensor]
+    snapshots: Mapping[int, Array] = field(default_factory=dict)  # step: averaged output, (C, *spatial), scaled
+
+
+@dataclass(eq=False)
+class Assembly:
+    """The arrays of a result, filled frame by frame.
+
+    Parameters
+    ----------
+    image, axes, missing, scale
+        The source, its axes, what of it is unknown, and the run's intensity scale.
+    dtype : dtype
+        Of the restored image.
+    fill, keeps_known : bool
+        Whether missing pixels come back restored, and known ones exactly as they were.
+    """
+
+    image: Any
+    axes: Axes
+    missing: Missing
+    scale: Scale
+    dtype: np.dtype[Any]
+    fill: bool
+    keeps_known: bool
+
+    def __post_init__(self) -> None:
+        source = np.asarray(self.image)
+        self.restored = source.astype(self.dtype)
+        self.estimate = source.astype(_floating(source.dtype))
+        self.residual = np.zeros_like(self.estimate)
+        self.filled = np.zeros(self.axes.shape, bool)
+        self.stacks: dict[Frame, Mapping[int, Array]] = {}
+
+    def add(self, frame: Frame, restored: Restored) -> None:
+        """Write a frame's result to its place."""
+        measured = self.axes.take(self.image, frame)  # (C, *spatial)
+        missing = self.missing.find(measured, frame)
+        where = self.axes.where(frame)
+        with torch.no_grad():
+            shown = restored.problem.finish(restored.x)
+            predicted = restored.forward(restored.x.to(restored.problem.y.device))
+        values = self.compose(shown, measured, missing)
+        self.restored[where] = self.axes.arrange(values)
+        self.estimate[where] = self.axes.arrange(self.scale.undo(_numpy(restored.x)))
+        difference = _numpy(restored.problem.y) - _numpy(predicted)
+        residual = np.where(missing, np.nan, self.scale.undo_difference(difference))
+        self.residual[where] = self.axes.arrange(residual)
+        if self.fill:
+            self.filled[where] = self.axes.arrange(missing)
+        self.stacks[frame] = restored.snapshots
+
+    def compose(self, shown: Tensor, measured: Array, missing: npt.NDArray[np.bool_]) -> Array:
+        """Return a frame's values as the user gets them: what was to be restored, and the rest as it was."""
+        values = convert(self.scale.undo(_numpy(shown)), self.dtype)
+        untouched = np.zeros_like(missing) if self.fill else missing
+        if self.keeps_known:
+            untouched = untouched | ~missing
+        return np.where(untouched, measured.astype(self.dtype), values)
+
+    def preview(self, average: Tensor) -> npt.NDArray[np.float32]:
+        """Return a frame's averaged output, (*axes of a frame), in the image's units."""
+        return self.axes.arrange(self.scale.undo(_numpy(average))).astype(np.float32)
+
+    def stack(self) -> tuple[Array | None, tuple[int, ...]]:
+        """Return the averaged outputs, (iteration, *axes), and their steps; of a fit that ended, its last one."""
+        steps = tuple(sorted({step for kept in self.stacks.values() for step in kept}))
+        if not steps:
+            return None, ()
+        stack = np.repeat(self.estimate.astype(np.float32)[None], len(steps), axis=0)
+        for frame, kept in self.stacks.items():
+            own = sorted(kept)
+            for position, step in enumerate(steps):
+                nearest = own[max(0, bisect.bisect_right(own, step) - 1)]
+                values = self.axes.arrange(self.scale.undo(kept[nearest]))
+                stack[(position, *self.axes.where(frame))] = values
+        return stack, steps
+
+    def with_frame(self, frame: Frame, restored: Restored) -> Assembly:
+        """Return a copy that has this frame too: what the run would give if it ended here."""
+        other = copy.copy(self)
+        for name in ("restored", "estimate", "residual", "filled", "stacks"):
+            setattr(other, name, getattr(self, name).copy())
+        other.add(frame, restored)
+        return other
+
+
+def _floating(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
+    """Return float64 where float32 would lose digits of the source, else float32."""
+    is_precise = dtype.itemsize >= 8 or (dtype.kind in "iu" and dtype.itemsize == 4)
+    return np.float64 if is_precise else np.float32
+
+
+def _numpy(values: Tensor) -> npt.NDArray[np.float32]:
+    return values.detach().cpu().numpy()

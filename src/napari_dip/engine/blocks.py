@@ -1,0 +1,260 @@
+"""Frames of any array-like: which axis is what, one intensity scale a run, and values put back as they came."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_dip.engine.problem import Array, Role
+
+SMALLEST_SIDE = 8  # px; a network has nothing to learn from less
+SAMPLE = 1 << 20  # known pixels that the intensity scale is measured on
+
+Spec = TypeVar("Spec")
+Frame = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What each axis of an image is: spatial (fitted together), channel, or repeated (one fit each).
+
+    Parameters
+    ----------
+    letters : str
+        One per axis: Y and X are spatial, Z too unless in `each`; C is the channel axis, S the samples of a
+        colour (2: grey and alpha, 3: RGB, 4: RGB and alpha); every other letter is repeated.
+    shape : tuple of int
+        Of the image.
+    each : str
+        Letters of axes that get one fit per index, Z for planes.
+    """
+
+    letters: str
+    shape: tuple[int, ...]
+    each: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.letters) != len(self.shape) or len(set(self.letters)) != len(self.letters):
+            raise ValueError(f"axes={self.letters!r} does not name each axis of an image of shape {self.shape} once")
+        if not {"Y", "X"} <= set(self.letters):
+            raise ValueError(f"axes={self.letters!r} names no Y and X: an image needs both")
+        if set("CS") <= set(self.letters):
+            raise ValueError(f"axes={self.letters!r} has both C and S: only one axis can be the channels")
+        if min(self.shape[axis] for axis in self.spatial) < SMALLEST_SIDE:
+            raise ValueError(f"An image of shape {self.shape} is too small: {SMALLEST_SIDE} px a side at least")
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        return tuple(i for i, a in enumerate(self.letters) if a in "YX" or (a == "Z" and a not in self.each))
+
+    @property
+    def channel(self) -> int | None:
+        found = [i for i, letter in enumerate(self.letters) if letter in "CS"]
+        return found[0] if found else None
+
+    @property
+    def repeated(self) -> tuple[int, ...]:
+        return tuple(i for i in range(len(self.letters)) if i not in (*self.spatial, self.channel))
+
+    @property
+    def channels(self) -> int:
+        """How many channels are restored: alpha is none of them."""
+        if self.channel is None:
+            return 1
+        size = self.shape[self.channel]
+        return size - 1 if self.letters[self.channel] == "S" and size in (2, 4) else size
+
+    @property
+    def is_colour(self) -> bool:
+        return "S" in self.letters
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the indices along the repeated axes, one per fit."""
+        yield from np.ndindex(*(self.shape[axis] for axis in self.repeated))
+
+    def where(self, frame: Frame) -> tuple[Any, ...]:
+        """Return the index of a frame's values in the image, alpha left out."""
+        index: list[Any] = [slice(None)] * len(self.shape)
+        for axis, position in zip(self.repeated, frame, strict=True):
+            index[axis] = position
+        if self.channel is not None:
+            index[self.channel] = slice(0, self.channels)
+        return tuple(index)
+
+    def take(self, image: Any, frame: Frame) -> Array:
+        """Return one frame, (C, *spatial), of any array-like; only that frame is read."""
+        values = np.asarray(image[self.where(frame)])
+        order = [axis for axis in range(len(self.shape)) if axis not in self.repeated]
+        if self.channel is None:
+            return values[None]
+        return np.moveaxis(values, order.index(self.channel), 0)
+
+    def arrange(self, values: Array) -> Array:
+        """Return a frame, (C, *spatial), with its axes in the image's order: the inverse of `take`."""
+        if self.channel is None:
+            return np.asarray(values[0])
+        order = [axis for axis in range(len(self.shape)) if axis not in self.repeated]
+        return np.moveaxis(values, 0, order.index(self.channel))
+
+    def broadcast(self, mask: Any) -> Array:
+        """Return a mask shaped as the image, from one shaped as it, as it without channels, or as its plane.
+
+        Raises
+        ------
+        ValueError
+            When the mask fits neither.
+        """
+        mask = np.asarray(mask) != 0
+        everything = tuple(range(len(self.shape)))
+        pixels = tuple(axis for axis in everything if axis != self.channel)
+        for axes in (everything, pixels, self.spatial):
+            if mask.shape == tuple(self.shape[axis] for axis in axes):
+                return np.broadcast_to(
+                    mask.reshape([self.shape[axis] if axis in axes else 1 for axis in everything]), self.shape
+                )
+        raise ValueError(f"A mask of shape {mask.shape} does not fit an image of shape {self.shape}")
+
+
+def name_axes(axes: str | None, shape: tuple[int, ...], each: str = "") -> Axes:
+    """Return the roles of an image's axes, guessed only where there is no doubt.
+
+    Two axes are YX; three of which the last has 3 or 4 values are YXS, as everywhere. A leading axis is never
+    taken for channels.
+
+    Raises
+    ------
+    ValueError
+        When it cannot be told, with the shape that it got.
+    """
+    if axes is None:
+        if len(shape) == 2:
+            axes = "YX"
+        elif len(shape) == 3 and shape[-1] in (3, 4) and min(shape[:2]) > 4:
+            axes = "YXS"
+        else:
+            raise ValueError(
+                f"Cannot tell what the axes of an image of shape {shape} are: say it, as axes='ZYX' for depth, "
+                f"'TYX' for time or 'CYX' for channels"
+            )
+    return Axes(axes.upper(), tuple(shape), each.upper())
+
+
+def crop(spec: Spec, axes: Axes, frame: Frame) -> Spec:
+    """Return a task whose `Mask` fields are cut to one frame, (C, *spatial)."""
+    hints = get_type_hints(type(spec), include_extras=True)
+    cut = {
+        field.name: axes.take(axes.broadcast(getattr(spec, field.name)), frame)
+        for field in dataclasses.fields(spec)  # type: ignore[arg-type]
+        if role(hints[field.name]) is Role.MASK and getattr(spec, field.name) is not None
+    }
+    return dataclasses.replace(spec, **cut) if cut else spec  # type: ignore[type-var]
+
+
+def role(hint: Any) -> Role | None:
+    """Return what a field annotated so is, optional or not; None for fields that are no arrays."""
+    if get_origin(hint) is Annotated:
+        for note in hint.__metadata__:
+            if isinstance(note, Role):
+                return note
+    return next((found for part in get_args(hint) if (found := role(part))), None)
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """Values of the image to values that the network works in, and back: one offset and gain per channel.
+
+    A colour picture has one scale for all its colours, since their noise is of one kind.
+    """
+
+    offset: npt.NDArray[np.float64]  # (C,)
+    gain: npt.NDArray[np.float64]  # (C,)
+
+    def apply(self, values: Array, known: Array) -> npt.NDArray[np.float32]:
+        """Return a frame, (C, *spatial), scaled; 0 where it is not known, whatever stood there."""
+        offset, gain = self._like(values)
+        clean = np.where(known, values, 0).astype(np.float64)
+        return np.where(known, (clean - offset) / gain, 0).astype(np.float32)
+
+    def undo(self, values: Array) -> npt.NDArray[np.float64]:
+        """Return scaled values in the image's units, computed in float64."""
+        offset, gain = self._like(values)
+        return values * gain + offset
+
+    def undo_difference(self, values: Array) -> npt.NDArray[np.float64]:
+        """Return a difference of scaled values in the image's units."""
+        return values * self._like(values)[1]
+
+    def _like(self, values: Array) -> tuple[Array, Array]:
+        shape = (-1,) + (1,) * (values.ndim - 1)
+        return self.offset.reshape(shape), self.gain.reshape(shape)
+
+
+def measure_scale(image: Any, axes: Axes, missing: Missing) -> Scale:
+    """Return the scale that puts the known pixels' 0.1 and 99.9 percentiles at 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        When no pixel of a channel is known.
+    """
+    frames = list(axes.frames())
+    chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, 8).astype(int))]
+    samples: list[list[Array]] = [[] for _ in range(axes.channels)]
+    for frame in chosen:
+        values = axes.take(image, frame)
+        known = ~missing.find(values, frame)
+        for channel, sample in enumerate(samples):
+            pixels = values[channel][known[channel]]
+            sample.append(pixels[:: max(1, pixels.size * len(chosen) // SAMPLE)].astype(np.float64))
+    per_channel = [np.concatenate(sample) for sample in samples]
+    if axes.is_colour:
+        per_channel = [np.concatenate(per_channel)] * len(per_channel)
+    spans = [_span(values) for values in per_channel]
+    return Scale(np.array([low for low, _ in spans]), np.array([high - low for low, high in spans]))
+
+
+def _span(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    if values.size == 0:
+        raise ValueError("No pixel is known: the mask, NaN, infinity or saturation cover the whole image")
+    low, high = np.percentile(values, [0.1, 99.9])
+    if not high > low:  # a few bright pixels on a constant ground
+        low, high = values.min(), values.max()
+    if not high > low:  # constant: whatever the network gives comes back as that constant
+        high = np.nextafter(low, np.inf)
+    return float(low), float(high)
+
+
+@dataclass(frozen=True, eq=False)
+class Missing:
+    """Which pixels must have no influence: marked, not finite, or saturated."""
+
+    axes: Axes
+    masks: tuple[Array, ...] = ()  # each shaped as the image
+    saturation: float | None = None
+
+    def find(self, values: Array, frame: Frame) -> npt.NDArray[np.bool_]:
+        """Return what is missing in a frame, (C, *spatial)."""
+        found = ~np.isfinite(values)
+        for mask in self.masks:
+            found |= self.axes.take(mask, frame)
+        return found if self.saturation is None else found | (values >= self.saturation)
+
+
+def convert(values: Array, dtype: npt.DTypeLike) -> Array:
+    """Return values as `dtype`: rounded for integers, clipped to the largest value that it holds."""
+    dtype = np.dtype(dtype)
+    if dtype.kind == "b":
+        return values >= 0.5
+    if dtype.kind == "f":
+        limit = float(np.finfo(dtype).max)
+        return np.clip(values, -limit, limit).astype(dtype)
+    info = np.iinfo(dtype)
+    highest = float(info.max)
+    if int(highest) > info.max:  # float64 has no such integer: take the largest that it has below
+        highest = float(np.nextafter(highest, 0))
+    return np.clip(np.rint(values), float(info.min), highest).astype(dtype)

@@ -1,0 +1,117 @@
+"""Where a fit runs: the devices there are, the precision that pays on each, and the limits of this process."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+PYTORCH_WHEELS = "https://download.pytorch.org/whl/cu128"
+
+
+def available() -> tuple[str, ...]:
+    """Return the devices that this PyTorch can use, the fastest first: of "cuda", "mps" and "cpu"."""
+    usable = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    return tuple(name for name, is_usable in usable.items() if is_usable)
+
+
+def choose(name: str = "auto") -> torch.device:
+    """Return the device of that name; "auto" is CUDA, then MPS, then the CPU.
+
+    Raises
+    ------
+    ValueError
+        When the device is not there.
+    """
+    if name == "auto":
+        return torch.device(available()[0])
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"There is no device {name!r}; here are: auto, {', '.join(available())}") from error
+    if device.type not in available():
+        raise ValueError(f"The device {name!r} is not available; here are: auto, {', '.join(available())}")
+    return device
+
+
+def precision(device: torch.device) -> torch.dtype:
+    """Return the type of activations that pays on a device: bfloat16 where the hardware multiplies it.
+
+    Weights, statistics, losses and outputs are float32 everywhere. A property of the machine, never a timing:
+    the same machine always computes the same bits.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
+    if device.type == "cpu" and torch.cpu._is_amx_tile_supported() and _isa_allows_amx():
+        return torch.bfloat16
+    return torch.float32
+
+
+def _isa_allows_amx() -> bool:
+    """Return whether oneDNN may use AMX: ONEDNN_MAX_CPU_ISA can forbid it."""
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "DEFAULT")).upper()
+    return limit in ("DEFAULT", "ALL") or "AMX" in limit
+
+
+def cores() -> int:
+    """Return how many processor cores this process may use: the affinity mask, then the cgroup's quota."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(allowed, round(int(quota) / int(period))))
+    return allowed
+
+
+def memory(device: torch.device) -> int | None:
+    """Return how many bytes of memory a fit on this device may use; None where it cannot be told."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[1])
+    limits = [_physical_memory()]
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            limits.append(int(Path(path).read_text()))
+    known = [limit for limit in limits if limit is not None]
+    return min(known) if known else None
+
+
+def _physical_memory() -> int | None:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return None
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Return the most bytes that this process has used so far: on the GPU, else of main memory."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
+
+
+def has_nvidia_driver() -> bool:
+    """Return whether an NVIDIA driver is installed, whatever this PyTorch can do with it."""
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+
+
+def unused_gpu() -> str | None:
+    """Return what to do when there is an NVIDIA GPU that this PyTorch cannot use; None when nothing is wrong."""
+    if torch.cuda.is_available() or not has_nvidia_driver():
+        return None
+    reason = (
+        "is built without CUDA"
+        if torch.version.cuda is None
+        else f"needs a driver for CUDA {torch.version.cuda} or newer"
+    )
+    return (
+        f"An NVIDIA driver is installed, but this PyTorch ({torch.__version__}) {reason}, so fits run on the CPU. "
+        f"Mend it with: pip install --force-reinstall torch --index-url {PYTORCH_WHEELS}"
+    )

@@ -1,0 +1,208 @@
+"""Networks whose structure is the prior, in 2-D and 3-D: frozen descriptions that build modules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Literal, Protocol, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SMALLEST_MAP = 4  # px a side of the deepest feature map; below this a level only blurs
+
+T = TypeVar("T")
+Mode = Literal["linear", "nearest"]
+
+
+class Network(Protocol):
+    """What every network of this file is: a description that builds a module."""
+
+    def build(self, inputs: int, outputs: int, spatial: tuple[int, ...]) -> nn.Module:
+        """Return an uninitialised module on the meta device.
+
+        Parameters
+        ----------
+        inputs, outputs : int
+            Channels of the network's input z and of the image.
+        spatial : tuple of int
+            Size of the image, (Y, X) or (Z, Y, X): how deep the network can be.
+
+        Returns
+        -------
+        nn.Module
+            Maps (N, inputs, *spatial) to (N, outputs, *spatial).
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Skip:
+    """The hourglass with thin skip connections of Ulyanov et al. 2018, supplementary material.
+
+    Every level halves the image (rounding up), convolves once more, hands on to the next level, doubles the
+    answer and joins it to a 1x1 projection of its own input. Options given as one value hold for all levels;
+    a tuple has one per level, the finest first.
+    """
+
+    down: tuple[int, ...] = (64, 64, 64, 64, 64)
+    up: int | tuple[int, ...] = 64
+    skip: int | tuple[int, ...] = 4
+    kernel_down: int | tuple[int, ...] = 3
+    kernel_up: int | tuple[int, ...] = 3
+    upsampling: Mode | tuple[Mode, ...] = "linear"
+    downsampling: Literal["stride", "average"] = "stride"
+    padding: Literal["zeros", "reflect"] = "zeros"
+    slope: Annotated[float, {"min": 0.0, "max": 1.0, "tooltip": "Of the leaky ReLU below zero"}] = 0.2
+    mix: Annotated[bool, {"tooltip": "A 1x1 convolution after each level's upward one"}] = True
+    sigmoid: Annotated[bool, {"tooltip": "Bends the output into the image's range"}] = False
+
+    def __post_init__(self) -> None:
+        for name in ("up", "skip", "kernel_down", "kernel_up", "upsampling"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != len(self.down):
+                raise ValueError(f"Skip.{name} has {len(value)} values for {len(self.down)} levels")
+        if not self.down:
+            raise ValueError("Skip.down is empty: a network needs at least one level")
+
+    @classmethod
+    def published(cls) -> Skip:
+        """Return the network of the denoising and super-resolution experiments of Ulyanov et al. 2018."""
+        return cls(down=(128,) * 5, up=128, skip=4, padding="reflect", sigmoid=True)
+
+    def build(self, inputs: int, outputs: int, spatial: tuple[int, ...]) -> nn.Module:
+        levels = min(len(self.down), deepest(spatial))
+        with torch.device("meta"):
+            return _Hourglass(self, inputs=inputs, outputs=outputs, ndim=len(spatial), levels=levels)
+
+
+def deepest(spatial: tuple[int, ...]) -> int:
+    """Return how many times an image can be halved before a side is under `SMALLEST_MAP` pixels (0 or more)."""
+    return max(0, math.floor(math.log2(min(spatial) / SMALLEST_MAP)))
+
+
+def initialise(module: nn.Module, generator: torch.Generator, device: torch.device) -> nn.Module:
+    """Return the module on `device`, its weights drawn as PyTorch draws them but from `generator` alone.
+
+    Weights are drawn on the CPU, so that a seed starts from the same network on every device.
+    """
+    module.to_empty(device="cpu")
+    for part in module.modules():
+        if isinstance(part, Conv):
+            bound = 1 / math.sqrt(part.weight[0].numel())
+            with torch.no_grad():
+                part.weight.uniform_(-bound, bound, generator=generator)
+                part.bias.uniform_(-bound, bound, generator=generator)
+        elif isinstance(part, Norm):
+            nn.init.ones_(part.weight)
+            nn.init.zeros_(part.bias)
+    return module.to(device)
+
+
+class Conv(nn.Module):
+    """A convolution with float32 weights that computes in its input's precision, output size ceil(n / stride)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, ndim: int, stride: int = 1, padding: str = "zeros"):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, *[kernel] * ndim))
+        self.bias = nn.Parameter(torch.empty(outputs))
+        self.stride, self.reflect, self.margin = stride, padding == "reflect", kernel // 2
+        self.convolve = F.conv2d if ndim == 2 else F.conv3d
+
+    def forward(self, x: Tensor) -> Tensor:
+        margin = self.margin
+        if self.reflect and margin:
+            x, margin = F.pad(x, [margin] * (2 * (x.ndim - 2)), mode="reflect"), 0
+        return self.convolve(x, self.weight.to(x.dtype), self.bias.to(x.dtype), self.stride, margin)
+
+
+class Norm(nn.Module):
+    """Each sample's channels at mean 0 and variance 1, then a learned scale and offset; no running statistics.
+
+    For one image this is batch normalisation in training mode; for several, each is normalised by itself, so
+    that a batch of tiles gives what single tiles give.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels))
+        self.bias = nn.Parameter(torch.empty(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) == 1:  # the same numbers, and several times faster on channels-last tensors
+            return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
+        return F.instance_norm(x, weight=self.weight, bias=self.bias)
+
+
+class _Hourglass(nn.Module):
+    def __init__(self, spec: Skip, *, inputs: int, outputs: int, ndim: int, levels: int):
+        super().__init__()
+        body: nn.Module = nn.Identity()
+        width = spec.down[0] if levels == 0 else _level(spec.up, 0)
+        if levels == 0:
+            body = _block(inputs, width, 3, spec=spec, ndim=ndim)
+        else:
+            body = _Level(spec, 0, inputs=inputs, ndim=ndim, levels=levels)
+        self.body = body
+        self.head = Conv(width, outputs, 1, ndim=ndim)
+        self.sigmoid = spec.sigmoid
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.head(self.body(z))
+        return torch.sigmoid(x) if self.sigmoid else x
+
+
+class _Level(nn.Module):
+    def __init__(self, spec: Skip, level: int, *, inputs: int, ndim: int, levels: int):
+        super().__init__()
+        width, up, skip = spec.down[level], _level(spec.up, level), _level(spec.skip, level)
+        kernel = _level(spec.kernel_down, level)
+        last = level + 1 == levels
+        self.down = nn.Sequential(
+            *_halve(inputs, width, kernel, spec=spec, ndim=ndim),
+            *_block(width, width, kernel, spec=spec, ndim=ndim),
+        )
+        self.deeper = nn.Identity() if last else _Level(spec, level + 1, inputs=width, ndim=ndim, levels=levels)
+        self.skip = _block(inputs, skip, 1, spec=spec, ndim=ndim) if skip else None
+        joined = skip + (width if last else _level(spec.up, level + 1))
+        self.up = nn.Sequential(Norm(joined), *_block(joined, up, _level(spec.kernel_up, level), spec=spec, ndim=ndim))
+        if spec.mix:
+            self.up.extend(_block(up, up, 1, spec=spec, ndim=ndim))
+        self.mode = _interpolation(_level(spec.upsampling, level), ndim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = x.shape[2:]
+        deep = F.interpolate(self.deeper(self.down(x)), scale_factor=2, mode=self.mode)
+        for axis, length in enumerate(size, 2):
+            deep = deep.narrow(axis, 0, length)
+        return self.up(deep if self.skip is None else torch.cat([self.skip(x), deep], 1))  # type: ignore[no-any-return]
+
+
+def _block(inputs: int, outputs: int, kernel: int, *, spec: Skip, ndim: int) -> nn.Sequential:
+    return nn.Sequential(
+        Conv(inputs, outputs, kernel, ndim=ndim, padding=spec.padding),
+        Norm(outputs),
+        nn.LeakyReLU(spec.slope, inplace=True),
+    )
+
+
+def _halve(inputs: int, outputs: int, kernel: int, *, spec: Skip, ndim: int) -> Iterable[nn.Module]:
+    stride = 2 if spec.downsampling == "stride" else 1
+    yield Conv(inputs, outputs, kernel, ndim=ndim, stride=stride, padding=spec.padding)
+    if spec.downsampling == "average":
+        yield (nn.AvgPool2d if ndim == 2 else nn.AvgPool3d)(2, ceil_mode=True)
+    yield Norm(outputs)
+    yield nn.LeakyReLU(spec.slope, inplace=True)
+
+
+def _interpolation(upsampling: str, ndim: int) -> str:
+    return upsampling if upsampling == "nearest" else {2: "bilinear", 3: "trilinear"}[ndim]
+
+
+def _level(value: T | tuple[T, ...], level: int) -> T:
+    return value[level] if isinstance(value, tuple) else value
+
+
+NETWORKS = (Skip,)

@@ -1,0 +1,204 @@
+"""What comes out of a run: its progress, its result, and the hand that stops or pauses it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from napari_dip.engine.problem import Array
+
+Phase = Literal["fitting", "revealing", "paused"]
+
+
+class Control:
+    """Stop and pause for a run in another thread. Every method may be called from any thread, at any time."""
+
+    def __init__(self) -> None:
+        self._stopped, self._paused = threading.Event(), threading.Event()
+
+    def stop(self) -> None:
+        """End the run after its current step, also while paused; the best so far is its result."""
+        self._stopped.set()
+
+    def pause(self) -> None:
+        self._paused.set()
+
+    def resume(self) -> None:
+        self._paused.clear()
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._stopped.is_set()
+
+    @property
+    def is_paused(self) -> bool:
+        return self._paused.is_set()
+
+
+@dataclass
+class Fit:
+    """The record of one frame's fit.
+
+    Attributes
+    ----------
+    frame : tuple of int
+        Its index along the repeated axes.
+    steps, scores : list
+        The steps that were scored, and the rule's score there (lower is better; infinite: could not tell).
+    best_step : int
+        The step whose averaged output is the result.
+    revealed : int
+        Steps of the last phase, in which held-out pixels were shown.
+    last_step : int
+        Steps taken before that phase.
+    seconds : float
+        All of it.
+    ended : str
+        The reason, in words.
+    """
+
+    frame: tuple[int, ...] = ()
+    steps: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    best_step: int = 0
+    revealed: int = 0
+    last_step: int = 0
+    seconds: float = 0.0
+    ended: str = "running"
+
+
+@dataclass(frozen=True, eq=False)
+class Restoration:
+    """A restored image and how it came about.
+
+    Attributes
+    ----------
+    image : array
+        Restored, axes and dtype as asked for; missing pixels as they were unless filled.
+    estimate : array
+        The restored image in the source's units before it was finished, rounded or composed; floating.
+    residual : array
+        The measurement minus what the estimate would have given, in the source's units; NaN where missing.
+    filled : boolean array or None
+        Which pixels were missing and are filled in `image`; None where none is.
+    std : array or None
+        Not estimated yet: None.
+    stack : array or None
+        Averaged outputs, (iteration, *axes), where `keep_every` asked for them.
+    steps : tuple of int
+        The step of each output in `stack`.
+    fits : tuple of Fit
+        One record a frame.
+    settings : dict
+        Everything needed to do it again, as JSON.
+    notes : tuple of str
+        What the user should know.
+    """
+
+    image: Array
+    estimate: Array
+    residual: Array
+    filled: npt.NDArray[np.bool_] | None
+    stack: Array | None
+    steps: tuple[int, ...]
+    fits: tuple[Fit, ...]
+    settings: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    std: Array | None = None
+
+    @property
+    def best_step(self) -> int:
+        """The step that was kept; of several frames, the last frame's."""
+        return self.fits[-1].best_step
+
+    @property
+    def ended(self) -> str:
+        """Why the last fit ended, in words."""
+        return self.fits[-1].ended
+
+    def report(self) -> dict[str, Any]:
+        """Return the record of the run as a dictionary that is valid JSON."""
+        fits = [dataclasses.asdict(fit) for fit in self.fits]
+        for fit in fits:
+            fit["frame"] = list(fit["frame"])
+            fit["scores"] = [score if np.isfinite(score) else None for score in fit["scores"]]
+        return {
+            **self.settings,
+            "seconds": sum(fit.seconds for fit in self.fits),
+            "steps": sum(fit.last_step + fit.revealed for fit in self.fits),
+            "best_step": self.best_step,
+            "ended": self.ended,
+            "filled": 0 if self.filled is None else int(self.filled.sum()),
+            "fits": fits,
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """Where a run is. Cheap: images are made only when asked for.
+
+    Attributes
+    ----------
+    phase : {"fitting", "revealing", "paused"}
+        Revealing: the stop was found, and held-out pixels are shown to the fit for the last steps.
+    frame, frames : int
+        The fit under way, from 0, and how many there are.
+    step : int
+        Of this fit.
+    expected : int
+        Steps after which it will have ended at the latest.
+    rate : float
+        Steps per second, over the last ones.
+    score : float or None
+        The rule's, where this step was scored.
+    fit : Fit
+        The record so far; it grows as the run goes on.
+    """
+
+    phase: Phase
+    frame: int
+    frames: int
+    step: int
+    expected: int
+    rate: float
+    score: float | None
+    fit: Fit
+    _image: Callable[[], Array]
+    _restoration: Callable[[], Restoration]
+
+    def image(self) -> Array:
+        """Return the newest averaged output of this frame, axes as in the image, in its units, float32.
+
+        Only valid until the next progress is asked for.
+        """
+        return self._image()
+
+    def restoration(self) -> Restoration:
+        """Return the best so far, as if the run ended here."""
+        return self._restoration()
+
+
+def settings_of(value: Any) -> Any:
+    """Return a specification as JSON: a dataclass as its name and fields, an array as its shape and digest."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {item.name: settings_of(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        return {"name": type(value).__name__, **fields}
+    if isinstance(value, np.ndarray):
+        digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+        return {"shape": list(value.shape), "dtype": str(value.dtype), "sha256": digest}
+    if isinstance(value, (tuple, list)):
+        return [settings_of(item) for item in value]
+    if isinstance(value, torch.dtype):
+        return str(value).removeprefix("torch.")
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return repr(value)

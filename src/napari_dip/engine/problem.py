@@ -1,0 +1,89 @@
+"""What is fitted: a measurement, how the image gave it, and what is known of its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any, Protocol
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Array = npt.NDArray[Any]
+
+
+class Role(Enum):
+    """What an array field of a task is, told by its annotation: how it is cut into frames."""
+
+    MASK = "mask"
+
+
+Mask = Annotated[Array, Role.MASK]
+"""Non-zero marks a pixel of the measurement's grid: cut with it."""
+
+
+class RestorationError(Exception):
+    """A fit that failed, in words for the person who started it.
+
+    Not a RuntimeError: thread workers of the Qt world swallow those.
+    """
+
+
+class Likelihood(Protocol):
+    """How far a prediction is from the measurement."""
+
+    def __call__(self, predicted: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+        """Return the data term, 0-d; lower is likelier. Elements of weight 0 have no influence."""
+        ...
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """White noise of one strength: the mean squared difference over the elements that count."""
+
+    def __call__(self, predicted: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+        squares = (predicted - y).square()
+        return squares.mean() if weight is None else (weight * squares).sum() / weight.sum()
+
+
+def identity(x: Tensor) -> Tensor:
+    """Return x: the forward operator of denoising, and the finish of most tasks."""
+    return x
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """y ≈ A(x): what was measured, and how the restored image would have given it.
+
+    Parameters
+    ----------
+    y : Tensor
+        The measurement, (C, *spatial), scaled so that most values lie in 0 to 1. Finite everywhere.
+    forward : callable
+        A: maps x, (C, *spatial), to what would have been measured; differentiable. The parameters of an
+        ``nn.Module`` are fitted too.
+    shape : tuple of int
+        Of x, (C, *spatial).
+    likelihood : Likelihood
+        The data term.
+    weight : Tensor, optional
+        Shaped as y; 0 marks what is unknown: missing, saturated or held out. None: all is known.
+    guide : Tensor, optional
+        Another image of the scene, (G, *spatial), scaled.
+    finish : callable
+        x to what is shown: detail boosted, for example.
+    """
+
+    y: Tensor
+    shape: tuple[int, ...]
+    forward: Callable[[Tensor], Tensor] = identity
+    likelihood: Likelihood = Gaussian()
+    weight: Tensor | None = None
+    guide: Tensor | None = None
+    finish: Callable[[Tensor], Tensor] = identity
+
+    def known(self) -> Tensor:
+        """Return which elements of y count, a boolean tensor shaped as y."""
+        return torch.ones_like(self.y, dtype=torch.bool) if self.weight is None else self.weight > 0

@@ -1,0 +1,175 @@
+"""The verb: fit the prior to an image, keep the best, and return it in the image's own terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from napari_dip.engine import devices
+from napari_dip.engine.blocks import Axes, Missing, name_axes
+from napari_dip.engine.fit import Prior
+from napari_dip.engine.outcome import Control, Progress, Restoration
+from napari_dip.engine.run import Limits, Run
+from napari_dip.engine.stopping import StoppingRule
+from napari_dip.engine.tasks import Denoise, Task
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A prior and a stopping rule under one name; a rule of None is the task's own."""
+
+    name: str
+    prior: Prior = field(default_factory=Prior)
+    stop: StoppingRule | None = None
+
+
+def restore(
+    image: Any,
+    task: Task | None = None,
+    prior: Prior | None = None,
+    stop: StoppingRule | None = None,
+    *,
+    preset: Preset | str = "standard",
+    missing: Any = None,
+    saturation: float | None = None,
+    fill: bool = False,
+    axes: str | None = None,
+    each: str = "",
+    device: str = "auto",
+    seed: int = 0,
+    keep_every: int = 0,
+    dtype: Literal["source", "float32"] = "source",
+    max_steps: int | None = None,
+    max_seconds: float | None = None,
+    out: Any = None,
+    control: Control | None = None,
+) -> Restoration:
+    """Return the restored image: `iter_restore`, which describes the parameters, run to its end."""
+    progress = None
+    for progress in iter_restore(  # noqa: B007
+        image, task, prior, stop, preset=preset, missing=missing, saturation=saturation, fill=fill, axes=axes,
+        each=each, device=device, seed=seed, keep_every=keep_every, dtype=dtype, max_steps=max_steps,
+        max_seconds=max_seconds, out=out, control=control,
+    ):  # fmt: skip
+        pass
+    assert progress is not None  # noqa: S101  a run takes at least one step
+    return progress.restoration()
+
+
+def iter_restore(
+    image: Any,
+    task: Task | None = None,
+    prior: Prior | None = None,
+    stop: StoppingRule | None = None,
+    *,
+    preset: Preset | str = "standard",
+    missing: Any = None,
+    saturation: float | None = None,
+    fill: bool = False,
+    axes: str | None = None,
+    each: str = "",
+    device: str = "auto",
+    seed: int = 0,
+    keep_every: int = 0,
+    dtype: Literal["source", "float32"] = "source",
+    max_steps: int | None = None,
+    max_seconds: float | None = None,
+    out: Any = None,
+    control: Control | None = None,
+) -> Iterator[Progress]:
+    """Return an iterator over a restoration's progress, one per optimiser step; the last one has the result.
+
+    Parameters
+    ----------
+    image : array-like
+        Any real dtype and size from 16 x 16 on; only what is restored is read. NaN and infinity are missing.
+    task : Task, optional
+        What to restore; None: `Denoise()`.
+    prior, stop : Prior and StoppingRule, optional
+        None: the preset's; and where it has no rule, the task's.
+    preset : Preset or str
+        One of `PRESETS`, or its name.
+    missing : array-like, optional
+        Non-zero pixels must have no influence. Shaped as the image, with or without its channel axis, or as its
+        spatial axes.
+    saturation : float, optional
+        Values from here on are missing, in the image's units.
+    fill : bool
+        Missing pixels come back restored, whatever the task; else as they were, unless the task is to fill them.
+    axes : str, optional
+        A letter per axis: Y, X, Z spatial; C channels; S colour samples; others repeated. None: YX or YXS.
+    each : str
+        Letters of spatial axes that get one fit per index instead, such as "Z"; all share one intensity scale.
+    device : str
+        "auto", "cuda", "mps" or "cpu".
+    seed : int
+        The same seed gives the same bits on the same CPU, PyTorch and thread count. Nothing global is seeded.
+    keep_every : int
+        Keep the averaged output of every so many steps in `Restoration.stack`; 0: none.
+    dtype : {"source", "float32"}
+        Of `Restoration.image`. Integers are rounded and clipped to their range.
+    max_steps, max_seconds : optional
+        End each fit, or the whole run, at the latest then.
+    out : array-like, optional
+        Receives each frame when it is done, such as a zarr array shaped as the result.
+    control : Control, optional
+        Stops and pauses the run from another thread.
+
+    Returns
+    -------
+    iterator of Progress
+
+    Raises
+    ------
+    ValueError, TypeError
+        At once, when image, axes, mask or settings do not go together.
+    RestorationError
+        While iterating, when the fit fails or memory does not suffice.
+    """
+    chosen = _preset(preset)
+    task = Denoise() if task is None else task
+    values, axes_ = _checked(image, axes, each)
+    masks = [axes_.broadcast(mask) for mask in (missing, task.mask) if mask is not None]
+    run = Run(
+        image=values,
+        axes=axes_,
+        task=task,
+        prior=prior or chosen.prior,
+        rule=stop or chosen.stop or task.stop,
+        missing=Missing(axes_, tuple(masks), saturation),
+        fill=fill or task.fills,
+        dtype=np.dtype(values.dtype if dtype == "source" else np.float32).newbyteorder("="),
+        device=devices.choose(device),
+        seed=seed,
+        keep_every=keep_every,
+        limits=Limits(max_steps, max_seconds),
+        out=out,
+        control=control or Control(),
+    )
+    return run.progress()
+
+
+def _preset(preset: Preset | str) -> Preset:
+    if isinstance(preset, Preset):
+        return preset
+    for one in PRESETS:
+        if one.name == preset:
+            return one
+    raise ValueError(f"There is no preset {preset!r}; there are: {', '.join(one.name for one in PRESETS)}")
+
+
+def _checked(image: Any, axes: str | None, each: str) -> tuple[Any, Axes]:
+    if not hasattr(image, "dtype") or not hasattr(image, "shape"):
+        image = np.asarray(image)
+    kind = np.dtype(image.dtype)
+    if kind.kind == "c":
+        raise TypeError("The image is complex: restore its real part, imaginary part or magnitude")
+    if kind.kind not in "biuf":
+        raise TypeError(f"An image of dtype {kind} has no intensities to restore")
+    return image, name_axes(axes, tuple(image.shape), each)
+
+
+PRESETS = (Preset("standard"),)

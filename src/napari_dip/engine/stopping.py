@@ -1,0 +1,150 @@
+"""When to stop: a rule scores the iterates, the best score is kept, and the fit ends when none is better."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+import torch
+from torch import Tensor
+
+from napari_dip.engine.fit import Iterate
+from napari_dip.engine.problem import Problem
+
+Criterion = Callable[[Iterate], Tensor]
+"""Scores an iterate's average: 0-d, stays on the device; lower is better, inf = cannot tell yet."""
+
+Steps = Annotated[int, {"min": 1, "unit": "steps"}]
+
+
+class StoppingRule(Protocol):
+    """What every rule of this file is.
+
+    Attributes
+    ----------
+    every : int
+        Steps between scores.
+    floor, ceiling : int
+        The fit takes at least and at most so many steps.
+    patience : int
+        The fit ends after so many steps without a better score.
+    reveal : int
+        Steps of a last phase, from the best iterate on, in which held-out pixels are shown; 0 for rules that
+        hide none.
+    """
+
+    @property
+    def every(self) -> int: ...
+    @property
+    def floor(self) -> int: ...
+    @property
+    def ceiling(self) -> int: ...
+    @property
+    def patience(self) -> int: ...
+    @property
+    def reveal(self) -> int: ...
+    def start(self, problem: Problem, seed: int) -> tuple[Problem, Criterion]:
+        """Return the problem as the fit may see it, and the criterion for its iterates."""
+        ...
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Some of the known pixels are hidden from the fit; their error in the averaged output is the score.
+
+    Noise is independent of what the network has seen elsewhere, so this error falls while structure is learned
+    and rises when noise is. Whole pixels are hidden, all channels at once, since channels may share noise.
+    """
+
+    fraction: Annotated[float, {"min": 0.001, "max": 0.5, "tooltip": "Share of the known pixels"}] = 0.05
+    every: Steps = 10
+    floor: Steps = 300
+    ceiling: Steps = 6000
+    patience: Steps = 300
+    reveal: Annotated[int, {"min": 0, "unit": "steps"}] = 100
+
+    def start(self, problem: Problem, seed: int) -> tuple[Problem, Criterion]:
+        known = problem.known()
+        generator = torch.Generator().manual_seed(seed + 0x5EED)
+        hidden = torch.rand(known.shape[1:], generator=generator) < self.fraction  # (*spatial)
+        hidden = known & hidden.to(known.device)
+        count = int(hidden.sum())
+        if count < 20 or bool((known & ~hidden).sum() < count):
+            raise ValueError(
+                f"Too few known pixels to hold some out: {int(known.any(0).sum())} are known, {count} values "
+                f"would be hidden; take FixedSteps or a larger fraction than {self.fraction:g}"
+            )
+        shown = problem.weight if problem.weight is not None else torch.ones_like(problem.y)
+        weight = torch.where(hidden, 0.0, shown)
+        target, where = problem.y[hidden], hidden
+
+        def score(iterate: Iterate) -> Tensor:
+            predicted = iterate.forward(iterate.average)
+            return (predicted[where.to(predicted.device)] - target.to(predicted.device)).square().mean()
+
+        return dataclasses.replace(problem, weight=weight), score
+
+
+@dataclass(frozen=True)
+class WindowedVariance:
+    """ES-WMV: the variance of the last outputs, lowest where the fit passes the image on its way to the noise.
+
+    Source: Wang et al., "Early Stopping for Deep Image Prior", arXiv 2112.06074 (window 100, patience 1000).
+    """
+
+    window: Annotated[int, {"min": 2, "unit": "steps"}] = 100
+    every: Steps = 1
+    floor: Steps = 1
+    ceiling: Steps = 5000
+    patience: Steps = 1000
+    reveal: Annotated[int, {"min": 0, "max": 0, "unit": "steps"}] = 0
+
+    def start(self, problem: Problem, seed: int) -> tuple[Problem, Criterion]:
+        sample = _sample(problem.shape, 65536, seed)
+        outputs: list[Tensor] = []
+
+        def score(iterate: Iterate) -> Tensor:
+            outputs.append(iterate.x.flatten()[sample.to(iterate.x.device)])
+            del outputs[: -self.window]
+            if len(outputs) < self.window:
+                return torch.full((), torch.inf)
+            return torch.stack(outputs).var(0, correction=0).mean()
+
+        return problem, score
+
+
+@dataclass(frozen=True)
+class FixedSteps:
+    """So many steps, then stop: the averaged output at the end is the result."""
+
+    steps: Steps = 1500
+    every: Steps = 10
+    reveal: Annotated[int, {"min": 0, "max": 0, "unit": "steps"}] = 0
+
+    @property
+    def floor(self) -> int:
+        return self.steps
+
+    @property
+    def ceiling(self) -> int:
+        return self.steps
+
+    @property
+    def patience(self) -> int:
+        return self.steps
+
+    def start(self, problem: Problem, seed: int) -> tuple[Problem, Criterion]:
+        return problem, lambda iterate: torch.full((), torch.inf)
+
+
+def _sample(shape: tuple[int, ...], most: int, seed: int) -> Tensor:
+    """Return at most so many indices into a flattened tensor, without repetition, for a cheap statistic."""
+    size = torch.Size(shape).numel()
+    if size <= most:
+        return torch.arange(size)
+    return torch.randperm(size, generator=torch.Generator().manual_seed(seed))[:most]
+
+
+RULES = (HeldOut, WindowedVariance, FixedSteps)

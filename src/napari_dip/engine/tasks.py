@@ -1,0 +1,101 @@
+"""What can be restored: each task turns a scaled measurement into a `Problem`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+from torch import Tensor
+
+from napari_dip.engine.problem import Mask, Problem
+from napari_dip.engine.stopping import HeldOut, StoppingRule
+
+
+class Task(Protocol):
+    """What every task of this file is.
+
+    Attributes
+    ----------
+    align : tuple of int
+        Tile origins are multiples of this.
+    stop : StoppingRule
+        The rule that a fit of this task ends by when none is given.
+    mask : Mask or None
+        Pixels that the task itself declares missing, shaped as the image or as its spatial axes.
+    fills : bool
+        Whether missing pixels come back restored, else as they were.
+    keeps_known : bool
+        Whether known pixels come back exactly as they were.
+    """
+
+    @property
+    def align(self) -> tuple[int, ...]: ...
+    @property
+    def stop(self) -> StoppingRule: ...
+    @property
+    def mask(self) -> Mask | None: ...
+    @property
+    def fills(self) -> bool: ...
+    @property
+    def keeps_known(self) -> bool: ...
+    def problem(self, y: Tensor) -> Problem:
+        """Return the problem for one block, y scaled and (C, *spatial)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Denoise:
+    """Remove the noise of an image: y = x + noise."""
+
+    @property
+    def align(self) -> tuple[int, ...]:
+        return (1,)
+
+    @property
+    def stop(self) -> StoppingRule:
+        return HeldOut()
+
+    @property
+    def mask(self) -> Mask | None:
+        return None
+
+    @property
+    def fills(self) -> bool:
+        return False
+
+    @property
+    def keeps_known(self) -> bool:
+        return False
+
+    def problem(self, y: Tensor) -> Problem:
+        return Problem(y, shape=tuple(y.shape))
+
+
+@dataclass(frozen=True, eq=False)
+class Inpaint:
+    """Fill missing pixels: y = x where the mask is not set."""
+
+    mask: Annotated[Mask | None, {"label": "missing pixels", "tooltip": "Non-zero marks what is to be filled"}] = None
+    denoise_known: Annotated[bool, {"tooltip": "Restore the known pixels too, else they stay exactly"}] = False
+
+    @property
+    def align(self) -> tuple[int, ...]:
+        return (1,)
+
+    @property
+    def stop(self) -> StoppingRule:
+        return HeldOut()
+
+    @property
+    def fills(self) -> bool:
+        return True
+
+    @property
+    def keeps_known(self) -> bool:
+        return not self.denoise_known
+
+    def problem(self, y: Tensor) -> Problem:
+        return Problem(y, shape=tuple(y.shape))
+
+
+TASKS = (Denoise, Inpaint)
