@@ -7,13 +7,13 @@ result = dip.restore(image, dip.Inpaint(mask))    # fill missing pixels
 
 from importlib.metadata import version
 
-from napari_dip.engine.fit import Coordinates, Iterate, Noise, Prior, fit
-from napari_dip.engine.networks import NETWORKS, Skip
+from napari_dip.engine.fit import Coordinates, Iterate, Noise, Prior, Source, State, fit
+from napari_dip.engine.networks import NETWORKS, Network, Skip
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration
-from napari_dip.engine.problem import Gaussian, Problem, RestorationError
+from napari_dip.engine.problem import Gaussian, Likelihood, Mask, Problem, RestorationError
 from napari_dip.engine.restore import PRESETS, Preset, iter_restore, restore
-from napari_dip.engine.stopping import RULES, FixedSteps, HeldOut, WindowedVariance
-from napari_dip.engine.tasks import TASKS, Denoise, Inpaint
+from napari_dip.engine.stopping import RULES, FixedSteps, HeldOut, StoppingRule, WindowedVariance
+from napari_dip.engine.tasks import TASKS, Denoise, Inpaint, Task
 
 __version__ = version("napari-dip")
 
@@ -31,6 +31,9 @@ __all__ = [
     "HeldOut",
     "Inpaint",
     "Iterate",
+    "Likelihood",
+    "Mask",
+    "Network",
     "Noise",
     "Preset",
     "Prior",
@@ -39,6 +42,10 @@ __all__ = [
     "Restoration",
     "RestorationError",
     "Skip",
+    "Source",
+    "State",
+    "StoppingRule",
+    "Task",
     "WindowedVariance",
     "fit",
     "iter_restore",

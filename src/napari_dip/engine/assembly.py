@@ -39,6 +39,8 @@ class Assembly:
         Of the restored image.
     fill, keeps_known : bool
         Whether missing pixels come back restored, and known ones exactly as they were.
+    out : array-like, optional
+        Is the restored image, so that the source is read frame by frame; else a copy of the source is.
     """
 
     image: Any
@@ -48,11 +50,15 @@ class Assembly:
     dtype: np.dtype[Any]
     fill: bool
     keeps_known: bool
+    out: Any = None
 
     def __post_init__(self) -> None:
-        source = np.asarray(self.image)
-        self.restored = source.astype(self.dtype)
-        self.estimate = source.astype(_floating(source.dtype))
+        floating = _floating(np.dtype(self.image.dtype))
+        if self.out is None:
+            source = np.asarray(self.image)
+            self.restored, self.estimate = source.astype(self.dtype), source.astype(floating)
+        else:
+            self.restored, self.estimate = self.out, np.zeros(self.axes.shape, floating)
         self.residual = np.zeros_like(self.estimate)
         self.filled = np.zeros(self.axes.shape, bool)
         self.stacks: dict[Frame, Mapping[int, Array]] = {}
@@ -104,7 +110,8 @@ class Assembly:
     def with_frame(self, frame: Frame, restored: Restored) -> Assembly:
         """Return a copy that has this frame too: what the run would give if it ended here."""
         other = copy.copy(self)
-        for name in ("restored", "estimate", "residual", "filled", "stacks"):
+        names = ("estimate", "residual", "filled", "stacks")
+        for name in names if self.out is not None else ("restored", *names):
             setattr(other, name, getattr(self, name).copy())
         other.add(frame, restored)
         return other

@@ -151,7 +151,8 @@ class _Hourglass(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         x = self.head(self.body(z))
-        return torch.sigmoid(x) if self.sigmoid else x
+        # without the sigmoid its tangent at the centre: starts and learns as fast, and bends nothing
+        return torch.sigmoid(x) if self.sigmoid else x / 4 + 0.5
 
 
 class _Level(nn.Module):

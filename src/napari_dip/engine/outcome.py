@@ -155,7 +155,7 @@ class Progress:
     step : int
         Of this fit.
     expected : int
-        Steps after which it will have ended at the latest.
+        Its last step, if no better score comes.
     rate : float
         Steps per second, over the last ones.
     score : float or None

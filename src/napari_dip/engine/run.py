@@ -58,7 +58,14 @@ class Run:
         self.precision = devices.precision(self.device)
         self.scale = measure_scale(self.image, self.axes, self.missing)
         self.assembly = Assembly(
-            self.image, self.axes, self.missing, self.scale, self.dtype, self.fill, self.task.keeps_known
+            self.image,
+            self.axes,
+            self.missing,
+            self.scale,
+            self.dtype,
+            self.fill,
+            self.task.keeps_known,
+            self.out,
         )
         self.frames = list(self.axes.frames())
         self.fits: list[Fit] = []
@@ -165,7 +172,7 @@ class _Frame:
             if reason := self.reason(iterate.step):
                 self.fit.ended, self.fit.last_step = reason, iterate.step
                 break
-        if rule.reveal and not run.control.is_stopped and not run.is_late:
+        if self.reveals and not run.control.is_stopped and not run.is_late:
             yield from self.reveal()
         self.fit.seconds = time.perf_counter() - started
         self.place()
@@ -205,6 +212,11 @@ class _Frame:
     def ceiling(self) -> int:
         return min(self.run.rule.ceiling, self.run.limits.steps or self.run.rule.ceiling)
 
+    @property
+    def reveals(self) -> int:
+        """Steps of the last phase."""
+        return math.ceil(self.run.rule.reveal * (self.best.step if self.best else 0))
+
     def reveal(self) -> Iterator[Progress]:
         """Go on from the best iterate with nothing hidden, so that held-out pixels are used too."""
         best = self.best
@@ -213,15 +225,17 @@ class _Frame:
         for iterate in self.iterates(self.problem, best.state):
             self.newest, self.fit.revealed = iterate, iterate.step - best.step
             self.best = dataclasses.replace(best, average=iterate.average)
-            yield from self.report("revealing", iterate.step, None)
-            if self.run.control.is_stopped or self.fit.revealed >= self.run.rule.reveal:
+            yield from self.report("revealing", self.fit.last_step + self.fit.revealed, None)
+            if self.run.control.is_stopped or self.fit.revealed >= self.reveals:
                 return
 
     def report(self, phase: Phase, step: int, score: float | None) -> Iterator[Progress]:
         """Yield the progress of a step, and while the run is paused a sign of life now and then."""
         run = self.run
         run.clock.append(time.perf_counter())
-        expected = self.ceiling + run.rule.reveal
+        since = self.best.step if self.best else step
+        end = self.fit.last_step or min(self.ceiling, max(run.rule.floor, since + run.rule.patience))
+        expected = max(step, end + self.reveals)
         index = run.frames.index(self.frame)
         yield Progress(
             phase,
@@ -275,9 +289,6 @@ class _Frame:
         run.assembly.add(self.frame, self.restored())
         run.fits.append(self.fit)
         self.is_done = True
-        if run.out is not None:
-            where = run.axes.where(self.frame)
-            run.out[where] = run.assembly.restored[where]
 
 
 def _problem(run: Run, frame: Frame) -> Problem:

@@ -30,9 +30,9 @@ class StoppingRule(Protocol):
         The fit takes at least and at most so many steps.
     patience : int
         The fit ends after so many steps without a better score.
-    reveal : int
-        Steps of a last phase, from the best iterate on, in which held-out pixels are shown; 0 for rules that
-        hide none.
+    reveal : float
+        Length of a last phase, from the best iterate on, in which held-out pixels are shown, as a share of the
+        best step; 0 for rules that hide none.
     """
 
     @property
@@ -44,7 +44,7 @@ class StoppingRule(Protocol):
     @property
     def patience(self) -> int: ...
     @property
-    def reveal(self) -> int: ...
+    def reveal(self) -> float: ...
     def start(self, problem: Problem, seed: int) -> tuple[Problem, Criterion]:
         """Return the problem as the fit may see it, and the criterion for its iterates."""
         ...
@@ -59,16 +59,20 @@ class HeldOut:
     """
 
     fraction: Annotated[float, {"min": 0.001, "max": 0.5, "tooltip": "Share of the known pixels"}] = 0.05
+    least: Annotated[int, {"min": 1, "unit": "px", "tooltip": "Of a small image more are hidden, a fifth at most"}] = (
+        500
+    )
     every: Steps = 10
     floor: Steps = 300
     ceiling: Steps = 6000
     patience: Steps = 300
-    reveal: Annotated[int, {"min": 0, "unit": "steps"}] = 100
+    reveal: Annotated[float, {"min": 0.0, "max": 1.0, "tooltip": "Share of the best step, to use all pixels"}] = 0.1
 
     def start(self, problem: Problem, seed: int) -> tuple[Problem, Criterion]:
         known = problem.known()
         generator = torch.Generator().manual_seed(seed + 0x5EED)
-        hidden = torch.rand(known.shape[1:], generator=generator) < self.fraction  # (*spatial)
+        share = max(self.fraction, min(0.2, self.least / max(1, int(known.any(0).sum()))))
+        hidden = torch.rand(known.shape[1:], generator=generator) < share  # (*spatial)
         hidden = known & hidden.to(known.device)
         count = int(hidden.sum())
         if count < 20 or bool((known & ~hidden).sum() < count):
@@ -99,7 +103,7 @@ class WindowedVariance:
     floor: Steps = 1
     ceiling: Steps = 5000
     patience: Steps = 1000
-    reveal: Annotated[int, {"min": 0, "max": 0, "unit": "steps"}] = 0
+    reveal: Annotated[float, {"min": 0.0, "max": 0.0, "tooltip": "Nothing is hidden"}] = 0.0
 
     def start(self, problem: Problem, seed: int) -> tuple[Problem, Criterion]:
         sample = _sample(problem.shape, 65536, seed)
@@ -121,7 +125,7 @@ class FixedSteps:
 
     steps: Steps = 1500
     every: Steps = 10
-    reveal: Annotated[int, {"min": 0, "max": 0, "unit": "steps"}] = 0
+    reveal: Annotated[float, {"min": 0.0, "max": 0.0, "tooltip": "Nothing is hidden"}] = 0.0
 
     @property
     def floor(self) -> int:

@@ -1,0 +1,41 @@
+"""The shell command `napari-dip`: one sub-command per task, its flags made from the task's fields."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+# Threads that wait for each other give their core away instead of spinning, so that a fit on a busy machine
+# slows down by its share and not fifty-fold. Read when OpenMP starts, so it has to be set before PyTorch loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+BAD_INPUT = 2
+FAILED = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code: 0, 1 failed, 2 bad input, 130 or 143 ended by a signal."""
+    from napari_dip.cli.arguments import build_parser  # PyTorch takes a second: `--help` alone needs it too
+
+    options = build_parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    from napari_dip import RestorationError
+
+    try:
+        return command(options)
+    except (ValueError, TypeError, OSError) as error:
+        return _say(error, BAD_INPUT)
+    except RestorationError as error:
+        return _say(error, FAILED)
+    except BrokenPipeError:
+        return FAILED
+
+
+def _say(error: Exception, code: int) -> int:
+    text = " ".join(str(error).split())
+    with contextlib.suppress(OSError):
+        print(f"napari-dip: {text or type(error).__name__}", file=sys.stderr)
+    return code

@@ -1,0 +1,136 @@
+"""Flags, made from the fields of the tasks and rules."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import napari_dip as dip
+from napari_dip.cli import demo, doctor, restoring
+from napari_dip.engine.blocks import role
+from napari_dip.engine.problem import Role
+
+DESCRIPTION = "Restore any scientific image from that image alone, by the deep image prior."
+EXAMPLES = """examples:
+  napari-dip denoise noisy.tif -o clean.tif
+  napari-dip inpaint scratched.png --mask scratches.png -o whole.png
+  napari-dip denoise stack.tif --plane 12 -o plane12.tif
+  napari-dip demo
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; each sub-command's function is its default `command`."""
+    parser = argparse.ArgumentParser(
+        "napari-dip", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"napari-dip {dip.__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for task in dip.TASKS:
+        summary = (task.__doc__ or "").splitlines()[0]
+        one = commands.add_parser(task.__name__.lower(), help=summary, description=summary)
+        add_files(one)
+        add_fields(one, task)
+        add_run(one)
+        one.set_defaults(command=restoring.restore_file, task=task)
+    summary = "Restore a noisy sample in napari, or without a display into napari-dip-demo/."
+    one = commands.add_parser("demo", help=summary, description=summary)
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--device", default="auto", metavar="NAME")
+    one.add_argument("--max-steps", type=_positive, metavar="N", help="end the fit at the latest then")
+    one.add_argument("--headless", action="store_true", help="write files, even where there is a display")
+    one.set_defaults(command=demo.run)
+    summary = "Say what this machine has for a fit, and what is wrong with it."
+    one = commands.add_parser("doctor", help=summary, description=summary)
+    one.set_defaults(command=doctor.run)
+    return parser
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", metavar="IN", help="TIFF, FITS (also as IN[SCI,1]), PNG, JPEG or NPY")
+    parser.add_argument("-o", "--out", required=True, metavar="OUT", help="the restored image; its suffix decides")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    parser.add_argument("--stack-out", metavar="FILE", help="averaged outputs, with --keep-every")
+    parser.add_argument("--residual-out", metavar="FILE", help="what was removed: IN minus the restored image")
+    parser.add_argument("--report", metavar="FILE.json", help="the record of the run")
+    parser.add_argument(
+        "--truth", metavar="FILE", help="a clean image, for PSNR and SSIM in the report; used for nothing else"
+    )
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", choices=[preset.name for preset in dip.PRESETS], default="standard")
+    parser.add_argument("--stop", type=rule, metavar="RULE", help=f"one of {', '.join(_names(dip.RULES))}, as "
+                        "FixedSteps or 'FixedSteps(steps=800)'; default: the task's own")  # fmt: skip
+    parser.add_argument("--max-steps", type=_positive, metavar="N", help="end each fit at the latest then")
+    parser.add_argument("--max-seconds", type=float, metavar="S", help="end the run at the latest then")
+    parser.add_argument("--keep-every", type=_positive, default=0, metavar="N", help="steps between kept outputs")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same CPU: same bits (default 0)")
+    parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cuda, mps or cpu")
+    parser.add_argument("--dtype", choices=["source", "float32"], default="source", help="of OUT")
+    parser.add_argument("--fill", action="store_true", help="missing pixels come back restored")
+    parser.add_argument("--saturation", type=float, metavar="VALUE", help="from here on pixels are missing")
+    parser.add_argument("--axes", metavar="ZYX", help="what each axis of IN is: Z depth, T time, C channel, S colour")
+    parser.add_argument("--each", default="", metavar="Z", help="axes that get one fit per index")
+    parser.add_argument("--plane", metavar="N", help="restore one plane only: 12, or Z=12,T=0")
+
+
+def add_fields(parser: argparse.ArgumentParser, task: type) -> None:
+    """Add one flag for each field of a task."""
+    hints = get_type_hints(task, include_extras=True)
+    for field in dataclasses.fields(task):
+        hint = hints[field.name]
+        flag = "--" + field.name.replace("_", "-")
+        note = _notes(hint).get("tooltip", "")
+        if role(hint) is Role.MASK:
+            parser.add_argument(flag, metavar="FILE", help=f"{note}; also a layer of the same size in any format read")
+            parser.add_argument(f"{flag}-keeps", action="store_true", help="non-zero marks what is known instead")
+        elif _plain(hint) is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default, help=note)
+        elif get_origin(_plain(hint)) is Literal:
+            parser.add_argument(flag, choices=get_args(_plain(hint)), default=field.default, help=note)
+        else:
+            parser.add_argument(flag, type=_plain(hint), default=field.default, help=note, metavar="VALUE")
+
+
+def rule(text: str) -> dip.StoppingRule:
+    """Return the stopping rule that "Name" or "Name(field=value, ...)" describes."""
+    try:
+        node = ast.parse(text, mode="eval").body
+        call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
+        kinds = {kind.__name__: kind for kind in dip.RULES}
+        if not isinstance(call.func, ast.Name) or call.args:
+            raise ValueError
+        values = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg}
+        return kinds[call.func.id](**values)
+    except (SyntaxError, ValueError, KeyError, TypeError) as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no stopping rule; there are {', '.join(_names(dip.RULES))}, with values as "
+            f"'FixedSteps(steps=800)'"
+        ) from error
+
+
+def _names(kinds: tuple[type, ...]) -> list[str]:
+    return [kind.__name__ for kind in kinds]
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
+    return value
+
+
+def _notes(hint: Any) -> dict[str, Any]:
+    notes = hint.__metadata__ if get_origin(hint) is Annotated else ()
+    return next((note for note in notes if isinstance(note, dict)), {})
+
+
+def _plain(hint: Any) -> Any:
+    """Return the type of a field without its notes and without None."""
+    if get_origin(hint) is Annotated:
+        return _plain(get_args(hint)[0])
+    parts = [part for part in get_args(hint) if part is not type(None)]
+    return _plain(parts[0]) if len(parts) == 1 and type(None) in get_args(hint) else hint

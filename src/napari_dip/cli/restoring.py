@@ -1,0 +1,233 @@
+"""One file in, one restored file out: what every task's sub-command does."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, get_type_hints
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import napari_dip as dip
+from napari_dip import io
+from napari_dip.cli.quality import Comparison
+from napari_dip.engine import devices
+from napari_dip.engine.blocks import role
+from napari_dip.engine.problem import Role
+
+PROVENANCE = (
+    "version",
+    "torch",
+    "task",
+    "prior",
+    "stop",
+    "seed",
+    "device",
+    "precision",
+    "threads",
+    "best_step",
+    "ended",
+)
+
+
+def restore_file(options: argparse.Namespace) -> int:
+    """Restore `options.image` into `options.out`; return the exit code."""
+    outputs = [path for path in (options.out, options.stack_out, options.residual_out, options.report) if path]
+    check_outputs(options, outputs)
+    picture = choose_plane(io.read(options.image), options)
+    task = build_task(options)
+    comparison = Comparison.read(options.truth, picture) if options.truth else None
+    torch.set_num_threads(min(torch.get_num_threads(), devices.cores()))
+    control = dip.Control()
+    with signals_stop(control) as caught:
+        restoration, scored = follow(picture, task, options, control, comparison)
+    save(picture, restoration, options)
+    if options.report:
+        report = full_report(picture, restoration, options)
+        if comparison:
+            report["truth"] = comparison.report(restoration.image, scored)
+        write_text(options.report, json.dumps(report, indent=1, allow_nan=False))
+    summarise(restoration, comparison)
+    return 128 + caught[0] if caught else 0
+
+
+def check_outputs(options: argparse.Namespace, outputs: list[str]) -> None:
+    """Refuse before the fit what could not be written after it."""
+    if len({Path(path).resolve() for path in [options.image, *outputs]}) <= len(outputs) and not options.overwrite:
+        raise ValueError("IN and the files to write must all be different")
+    for path in outputs:
+        io.check_writable(path, overwrite=options.overwrite, suffixes=(".json",) if path == options.report else None)
+    if options.stack_out and not options.keep_every:
+        raise ValueError("--stack-out needs --keep-every N: which outputs to keep")
+
+
+def build_task(options: argparse.Namespace) -> dip.Task:
+    """Return the task with the values of its flags, masks read from their files."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(options.task):
+        value = getattr(options, field.name)
+        if role(get_type_hints(options.task, include_extras=True)[field.name]) is Role.MASK and value is not None:
+            mask = io.read(value).pixels != 0
+            value = ~mask if getattr(options, f"{field.name}_keeps") else mask
+        values[field.name] = value
+    return options.task(**values)  # type: ignore[no-any-return]
+
+
+def choose_plane(picture: io.Picture, options: argparse.Namespace) -> io.Picture:
+    """Return the plane that is to be restored, with axes that leave no doubt."""
+    axes = options.axes.upper() if options.axes else picture.axes
+    shape = picture.pixels.shape
+    if len(axes) != len(shape):
+        raise ValueError(
+            f"{options.image} has shape {shape}: say what its {len(shape)} axes are, as --axes ZYX for depth, TYX "
+            f"for time or CYX for channels"
+        )
+    picture = dataclasses.replace(picture, axes=axes)
+    if options.plane is not None:
+        return io.take(picture, positions(options.plane, axes, shape))
+    stacked = {axis: size for axis, size in zip(axes, shape, strict=True) if axis not in "YXCS"}
+    if stacked and not options.axes and not set(stacked) <= set(options.each.upper()):
+        first, size = next(iter(stacked.items()))
+        volume = f", or --axes {axes} for one fit of the volume" if "Z" in stacked else ""
+        raise ValueError(
+            f"{options.image} is a stack of {size} along {first}, shape {shape} ({axes}): choose --plane "
+            f"{first}={size // 2}, or --each {''.join(stacked)} for one fit per plane{volume}"
+        )
+    return picture
+
+
+def positions(text: str, axes: str, shape: tuple[int, ...]) -> dict[str, int]:
+    """Return the index along each stacked axis that "12", "3,12" or "T=3,Z=12" names."""
+    stacked = [axis for axis in axes if axis not in "YXCS"]
+    chosen = {}
+    for axis, part in zip(stacked, text.split(","), strict=False):
+        name, _, value = part.rpartition("=")
+        chosen[name.strip().upper() or axis] = int(value)
+    if set(chosen) != set(stacked):
+        raise ValueError(f"--plane {text} names no single plane of {axes} with shape {shape}: give {len(stacked)} "
+                         f"indices, as {','.join(f'{axis}=0' for axis in stacked)}")  # fmt: skip
+    for axis, index in chosen.items():
+        if not 0 <= index < shape[axes.index(axis)]:
+            raise ValueError(f"--plane {axis}={index} is outside 0 to {shape[axes.index(axis)] - 1}")
+    return chosen
+
+
+def follow(
+    picture: io.Picture,
+    task: dip.Task,
+    options: argparse.Namespace,
+    control: dip.Control,
+    comparison: Comparison | None,
+) -> tuple[dip.Restoration, list[tuple[int, float]]]:
+    """Return the restoration, and the PSNR at each scored step where there is a truth."""
+    scored = []
+    with tqdm(unit="step", disable=not sys.stderr.isatty(), leave=False) as bar:
+        for progress in iterate(picture, task, options, control):
+            bar.total, bar.n = progress.expected, progress.step
+            if progress.score is not None:
+                bar.set_postfix_str(f"best {progress.fit.best_step}", refresh=False)
+                if comparison:
+                    scored.append((progress.step, comparison.psnr(progress.image())))
+            bar.update(0)
+    return progress.restoration(), scored
+
+
+def iterate(
+    picture: io.Picture, task: dip.Task, options: argparse.Namespace, control: dip.Control
+) -> Iterator[dip.Progress]:
+    return dip.iter_restore(
+        picture.pixels,
+        task,
+        stop=options.stop,
+        preset=options.preset,
+        saturation=options.saturation if options.saturation is not None else picture.saturation,
+        fill=options.fill,
+        axes=picture.axes,
+        each=options.each,
+        device=options.device,
+        seed=options.seed,
+        keep_every=options.keep_every,
+        dtype=options.dtype,
+        max_steps=options.max_steps,
+        max_seconds=options.max_seconds,
+        control=control,
+    )
+
+
+@contextlib.contextmanager
+def signals_stop(control: dip.Control) -> Iterator[list[int]]:
+    """Let Ctrl-C and SIGTERM end the fit, which keeps its best; yield the signals caught. The second one aborts."""
+    caught: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+        control.stop()
+        for each in before:
+            signal.signal(each, before[each])
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def save(picture: io.Picture, restoration: dip.Restoration, options: argparse.Namespace) -> None:
+    """Write the restored image, and the stack and residual where asked for."""
+    report = restoration.report()
+    provenance = {key: report[key] for key in PROVENANCE}
+    notes = list(restoration.notes)
+    outputs = [(options.out, io.like(picture, restoration.image))]
+    if options.residual_out:
+        outputs.append((options.residual_out, io.like(picture, restoration.residual.astype(np.float32))))
+    if options.stack_out and restoration.stack is not None:
+        outputs.append((options.stack_out, io.stacked(picture, restoration.stack, restoration.steps)))
+    for path, result in outputs:
+        notes += io.write(path, result, provenance=provenance, overwrite=options.overwrite)
+    for note in notes:
+        print(f"napari-dip: {note}", file=sys.stderr)
+
+
+def full_report(picture: io.Picture, restoration: dip.Restoration, options: argparse.Namespace) -> dict[str, Any]:
+    device = devices.choose(options.device)
+    return {
+        **restoration.report(),
+        "input": str(options.image),
+        "output": str(options.out),
+        "sha256_input": io.sha256(options.image),
+        "sha256_output": io.sha256(options.out),
+        "peak_memory_bytes": devices.peak_memory(device),
+        "memory_limit_bytes": devices.memory(device),
+        "cores": devices.cores(),
+    }
+
+
+def write_text(path: str, text: str) -> None:
+    """Write beside, then rename: never half a file."""
+    target = Path(path)
+    beside = target.with_name(f".{target.name}.part")
+    try:
+        beside.write_text(text + "\n", encoding="utf-8")
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def summarise(restoration: dip.Restoration, comparison: Comparison | None) -> None:
+    """Print what happened in one line."""
+    seconds = sum(fit.seconds for fit in restoration.fits)
+    text = f"step {restoration.best_step} kept, {seconds:.0f} s: {restoration.ended}"
+    if comparison:
+        quality = comparison.report(restoration.image, [])
+        text += f"; PSNR {quality['psnr_input']:.2f} -> {quality['psnr_output']:.2f} dB"
+    print(text)

@@ -1,0 +1,102 @@
+"""Offline samples, degraded here, so that the truth is known: scikit-image's pictures through simulated cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from skimage import data
+from skimage.draw import line
+
+Array = npt.NDArray[Any]
+LayerDataTuple = tuple[Array, dict[str, Any], str]
+
+CROP = 256  # px: a fit of a few minutes on two processor cores
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A degraded image and the one it came from.
+
+    Attributes
+    ----------
+    name : str
+        What it shows.
+    image, truth : array
+        Degraded and clean, in the same units; (Y, X) or (Y, X, 3).
+    missing : boolean array or None
+        Which pixels are lost, (Y, X).
+    """
+
+    name: str
+    image: Array
+    truth: Array
+    missing: Array | None = None
+
+
+def micrograph(seed: int = 0) -> Sample:
+    """Return a cell under a camera: 60 photoelectrons at the brightest, 3 e⁻ read noise, offset 100, uint16."""
+    rng = np.random.default_rng(seed)
+    cell = _centre(data.cell(), rows=CROP, columns=CROP).astype(float)
+    electrons = 60 * (cell - cell.min()) / np.ptp(cell)
+    counts = 100 + 2 * (rng.poisson(electrons) + rng.normal(0, 3, electrons.shape))  # 2 counts per electron
+    return Sample("cell, dim light", _as(counts, np.uint16), 100 + 2 * electrons)
+
+
+def deep_field(seed: int = 0) -> Sample:
+    """Return a part of the Hubble deep field with the photon noise of a short exposure, RGB, uint8."""
+    rng = np.random.default_rng(seed)
+    sky = _centre(data.hubble_deep_field(), rows=CROP, columns=CROP).astype(float)
+    photons = 0.4  # per grey level
+    noisy = rng.poisson(photons * sky) / photons
+    return Sample("deep field, short exposure", _as(noisy, np.uint8), sky)
+
+
+def scratched_moon(seed: int = 0) -> Sample:
+    """Return the moon with scratches whose pixels are lost, uint8, and which ones those are."""
+    rng = np.random.default_rng(seed)
+    moon = _centre(data.moon(), rows=CROP, columns=CROP)
+    missing = np.zeros(moon.shape, bool)
+    for _ in range(12):
+        (row, column), (row_to, column_to) = rng.integers(0, CROP - 3, (2, 2))
+        rows, columns = line(int(row), int(column), int(row_to), int(column_to))
+        for width in range(3):
+            missing[rows + width, columns] = True
+    return Sample("moon, scratched", np.where(missing, 255, moon).astype(np.uint8), moon, missing)
+
+
+def micrograph_layers() -> list[LayerDataTuple]:
+    """Return the micrograph as napari layers."""
+    return _layers(micrograph())
+
+
+def deep_field_layers() -> list[LayerDataTuple]:
+    """Return the deep field as napari layers."""
+    return _layers(deep_field())
+
+
+def scratched_moon_layers() -> list[LayerDataTuple]:
+    """Return the moon and its scratches as napari layers: an image and labels."""
+    return _layers(scratched_moon())
+
+
+SAMPLES: tuple[Callable[[int], Sample], ...] = (micrograph, deep_field, scratched_moon)
+
+
+def _layers(sample: Sample) -> list[LayerDataTuple]:
+    layers: list[LayerDataTuple] = [(sample.image, {"name": sample.name, "rgb": sample.image.ndim == 3}, "image")]
+    if sample.missing is not None:
+        layers.append((sample.missing.astype(np.uint8), {"name": "scratches", "opacity": 0.5}, "labels"))
+    return layers
+
+
+def _centre(image: Array, *, rows: int, columns: int) -> Array:
+    top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
+    return image[top : top + rows, left : left + columns]
+
+
+def _as(values: Array, dtype: npt.DTypeLike) -> Array:
+    return np.clip(np.rint(values), 0, np.iinfo(np.dtype(dtype)).max).astype(dtype)

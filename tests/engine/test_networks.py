@@ -1,0 +1,101 @@
+"""Every network: any size, seed-exact, differentiable, and the published one as published."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from napari_dip import NETWORKS, Skip
+from napari_dip.engine.networks import Conv, Norm, deepest, initialise
+
+CPU = torch.device("cpu")
+
+
+def built(network, spatial, *, inputs=8, outputs=3, seed=0):
+    module = network.build(inputs, outputs, spatial)
+    return initialise(module, torch.Generator().manual_seed(seed), CPU)
+
+
+VARIANTS = [
+    *(kind() for kind in NETWORKS),
+    Skip.published(),
+    Skip(down=(8, 16, 32), up=(8, 16, 32), skip=(0, 4, 4), kernel_down=5, upsampling=("nearest", "linear", "nearest")),
+    Skip(down=(8, 8), up=8, skip=0, downsampling="average", mix=False, padding="reflect"),
+]
+
+
+@pytest.mark.parametrize("network", VARIANTS, ids=range(len(VARIANTS)))
+@pytest.mark.parametrize("spatial", [(16, 16), (17, 31), (64, 40), (8, 9)])
+def test_output_has_the_size_of_the_image_and_every_weight_a_gradient(network, spatial):
+    module = built(network, spatial)
+    z = torch.rand(1, 8, *spatial)
+    x = module(z)
+    assert x.shape == (1, 3, *spatial)
+    (x - 0.3).square().mean().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in module.parameters())
+
+
+@pytest.mark.parametrize("network", VARIANTS, ids=range(len(VARIANTS)))
+def test_volumes_too(network):
+    spatial = (9, 16, 18)
+    assert built(network, spatial)(torch.rand(1, 8, *spatial)).shape == (1, 3, *spatial)
+
+
+@pytest.mark.parametrize("network", VARIANTS, ids=range(len(VARIANTS)))
+def test_a_seed_gives_the_same_weights_and_moves_nothing_global(network):
+    before = torch.get_rng_state()
+    first, second, other = (built(network, (32, 32), seed=seed).state_dict() for seed in (3, 3, 4))
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+@pytest.mark.parametrize("network", VARIANTS, ids=range(len(VARIANTS)))
+def test_a_batch_gives_what_its_samples_give_alone(network):
+    module = built(network, (16, 24))
+    z = torch.rand(3, 8, 16, 24)
+    alone = torch.cat([module(one[None]) for one in z])
+    assert torch.allclose(module(z), alone, atol=1e-5)
+
+
+def test_published_network_has_the_published_number_of_parameters():
+    """2,217,831 with 32 input channels and 3 output channels (counted on the description of the recipe)."""
+    module = Skip.published().build(32, 3, (512, 512))
+    assert sum(p.numel() for p in module.parameters()) == 2_217_831
+
+
+def test_published_network_is_what_plain_pytorch_gives():
+    """One level of the recipe, written out with torch.nn, has the same output for the same weights."""
+    spec = Skip(down=(6,), up=5, skip=2, padding="reflect", sigmoid=True)
+    ours = built(spec, (12, 16), inputs=4)
+
+    def conv(i, o, k, stride=1):
+        return nn.Conv2d(i, o, k, stride, k // 2, padding_mode="reflect")
+
+    def act():
+        return nn.LeakyReLU(0.2)
+
+    down = nn.Sequential(conv(4, 6, 3, 2), nn.BatchNorm2d(6), act(), conv(6, 6, 3), nn.BatchNorm2d(6), act())
+    skip = nn.Sequential(conv(4, 2, 1), nn.BatchNorm2d(2), act())
+    up = nn.Sequential(
+        nn.BatchNorm2d(8), conv(8, 5, 3), nn.BatchNorm2d(5), act(), conv(5, 5, 1), nn.BatchNorm2d(5), act()
+    )
+    head = conv(5, 3, 1)
+    order = [m for m in ours.modules() if isinstance(m, Conv | Norm)]
+    theirs = [m for part in (down, skip, up, head) for m in part.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)]
+    assert len(order) == len(theirs)
+    for mine, plain in zip(order, theirs, strict=True):
+        plain.weight.data, plain.bias.data = mine.weight.data, mine.bias.data
+    z = torch.rand(1, 4, 12, 16)
+    x = torch.cat([skip(z), nn.Upsample(scale_factor=2, mode="bilinear")(down(z))], 1)
+    assert torch.allclose(ours(z), torch.sigmoid(head(up(x))), atol=1e-5)
+
+
+def test_depth_falls_until_the_deepest_map_has_four_pixels_a_side():
+    assert [deepest((side, 64)) for side in (4, 7, 8, 16, 31, 32, 300)] == [0, 0, 1, 2, 2, 3, 4]
+
+
+def test_options_per_level_must_fit_the_levels():
+    with pytest.raises(ValueError, match=r"skip has 3 values for 5 levels"):
+        Skip(skip=(1, 2, 3))
