@@ -174,7 +174,7 @@ class _Run:
         """Return the problem's callable, or where it has parameters a copy to be optimised with the network."""
         part = getattr(self.problem, name)
         if isinstance(part, nn.Module):
-            self.modules[name] = part = copy.deepcopy(part).to(self.problem.y.device)
+            self.modules[f"fitted {name}"] = part = copy.deepcopy(part).to(self.problem.y.device)
         return part
 
     def iterates(self) -> Iterator[Iterate]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Protocol
@@ -16,6 +17,7 @@ from napari_dip.engine.problem import Problem
 Criterion = Callable[[Iterate], Tensor]
 """Scores an iterate's average: 0-d, stays on the device; lower is better, inf = cannot tell yet."""
 
+SAMPLE = 65536  # elements: enough for the variance of an image, cheap at every step
 Steps = Annotated[int, {"min": 1, "unit": "steps"}]
 
 
@@ -106,15 +108,24 @@ class WindowedVariance:
     reveal: Annotated[float, {"min": 0.0, "max": 0.0, "tooltip": "Nothing is hidden"}] = 0.0
 
     def start(self, problem: Problem, seed: int) -> tuple[Problem, Criterion]:
-        sample = _sample(problem.shape, 65536, seed)
-        outputs: list[Tensor] = []
+        sample = _sample(problem.shape, SAMPLE, seed)
+        window: deque[Tensor] = deque()
+        total, squares = (torch.zeros(len(sample), dtype=torch.float64) for _ in range(2))
 
         def score(iterate: Iterate) -> Tensor:
-            outputs.append(iterate.x.flatten()[sample.to(iterate.x.device)])
-            del outputs[: -self.window]
-            if len(outputs) < self.window:
+            nonlocal sample, total, squares
+            device = iterate.x.device
+            sample, total, squares = sample.to(device), total.to(device), squares.to(device)
+            window.append(iterate.x.flatten()[sample].double())
+            total += window[-1]
+            squares += window[-1].square()
+            if len(window) > self.window:
+                oldest = window.popleft()
+                total -= oldest
+                squares -= oldest.square()
+            if len(window) < self.window:
                 return torch.full((), torch.inf)
-            return torch.stack(outputs).var(0, correction=0).mean()
+            return (squares / self.window - (total / self.window).square()).mean()
 
         return problem, score
 

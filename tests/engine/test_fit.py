@@ -1,0 +1,135 @@
+"""The loop: it falls, it averages, it can be taken up again, it survives divergence, and it fits A's own parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import napari_dip as dip
+from napari_dip.engine.problem import identity
+
+CPU = torch.device("cpu")
+SMALL = dip.Prior(network=dip.Skip(down=(8, 8), up=8, skip=2), source=dip.Noise(channels=4))
+
+
+def problem(y: torch.Tensor, **more) -> dip.Problem:
+    return dip.Problem(y, shape=tuple(y.shape), **more)
+
+
+@pytest.fixture
+def y() -> torch.Tensor:
+    return torch.rand(1, 20, 23, generator=torch.Generator().manual_seed(0))
+
+
+def run(prob, prior=SMALL, steps=30, **more):
+    return list(itertools.islice(dip.fit(prob, prior, CPU, **more), steps))
+
+
+@pytest.mark.parametrize("task", [kind() for kind in dip.TASKS], ids=lambda task: type(task).__name__)
+@pytest.mark.parametrize("shape", [(1, 16, 16), (3, 17, 29), (1, 8, 9, 12)])
+def test_every_task_is_differentiable_keeps_the_shape_and_its_loss_falls(task, shape):
+    y = torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+    prob = task.problem(y)
+    x = torch.rand(*prob.shape, requires_grad=True)
+    prob.likelihood(prob.forward(x), prob.y, prob.weight).backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+    losses = [float(iterate.loss) for iterate in run(prob, steps=60)]
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
+    assert prob.finish(x).shape[0] == shape[0]
+
+
+@pytest.mark.parametrize("source", [dip.Noise(channels=3), dip.Coordinates()])
+def test_every_source_feeds_the_network(source, y):
+    assert run(problem(y), dataclasses.replace(SMALL, source=source), steps=2)[-1].x.shape == y.shape
+
+
+def test_the_average_is_the_mean_at_first_and_exponential_later(y):
+    outputs, averages = [], []
+    for iterate in itertools.islice(dip.fit(problem(y), dataclasses.replace(SMALL, averaging=0.8), CPU), 8):
+        outputs.append(iterate.x.clone())
+        averages.append(iterate.average.clone())
+    assert torch.allclose(averages[3], torch.stack(outputs[:4]).mean(0), atol=1e-6)
+    assert torch.allclose(averages[7], 0.8 * averages[6] + 0.2 * outputs[7], atol=1e-6)
+
+
+def test_a_fit_goes_on_from_a_snapshot_as_if_it_had_not_been_interrupted(y):
+    steps = dip.fit(problem(y), SMALL, CPU, seed=3)
+    for iterate in itertools.islice(steps, 15):
+        if iterate.step == 7:
+            state = iterate.snapshot()
+        last = iterate.average.clone()
+    resumed = run(problem(y), steps=8, seed=3, start=state)
+    assert resumed[-1].step == 15
+    assert torch.equal(resumed[-1].average, last)
+
+
+def test_elements_of_weight_zero_have_no_influence(y):
+    weight = torch.ones_like(y)
+    weight[:, 3:9] = 0
+    other = torch.where(weight > 0, y, torch.full_like(y, 7.0))
+    first, second = (run(problem(values, weight=weight))[-1].average for values in (y, other))
+    assert torch.equal(first, second)
+
+
+def test_the_masked_loss_is_the_mean_over_known_elements(y):
+    weight = torch.zeros_like(y)
+    weight[:, :5] = 1
+    loss = dip.Gaussian()(torch.zeros_like(y), y, weight)
+    assert torch.isclose(loss, y[:, :5].square().mean())
+
+
+def test_parameters_of_the_operator_are_fitted_in_a_copy(y):
+    class Gain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gain = nn.Parameter(torch.tensor(1.0))
+
+        def forward(self, x):
+            return self.gain * x
+
+    operator = Gain()
+    last = run(problem(y, forward=operator), steps=40)[-1]
+    assert float(operator.gain.detach()) == 1.0
+    assert float(last.forward.gain.detach()) != 1.0
+
+
+def test_divergence_is_rolled_back(y):
+    """A network whose weights are blown up once returns to the state before and goes on falling."""
+    losses = []
+    for iterate in itertools.islice(dip.fit(problem(y), SMALL, CPU), 80):
+        losses.append((iterate.step, float(iterate.loss)))
+        if iterate.step == 35:
+            with torch.no_grad():
+                for parameter in iterate._snapshot.__self__.network.parameters():
+                    parameter.mul_(100)
+    after = [loss for step, loss in losses if step > 50]
+    assert max(after) < 2 * losses[30][1]
+    assert 40 not in [step for step, _ in losses], "the diverged check step is not shown"
+
+
+def test_a_fit_that_only_diverges_fails_in_words(y):
+    hopeless = dip.Problem(y, shape=tuple(y.shape), forward=lambda x: x * float("nan"))
+    with pytest.raises(dip.RestorationError, match="lower the learning rate"):
+        run(hopeless, steps=300)
+
+
+def test_identity_is_the_default_operator(y):
+    assert problem(y).forward is identity
+    assert identity(y) is y
+
+
+def test_the_published_recipe_runs(y):
+    prior = dip.Prior.published()
+    assert run(problem(y.repeat(3, 2, 2)), prior, steps=2)[-1].x.shape == (3, 40, 46)
+    assert (prior.source.channels, prior.source.jitter, prior.learning_rate, prior.averaging) == (
+        32,
+        1 / 30,
+        0.01,
+        0.99,
+    )

@@ -1,0 +1,107 @@
+"""The rules: what they hide, what they score, and that they find the right step."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+import napari_dip as dip
+
+CPU = torch.device("cpu")
+
+
+def iterate(x, step=1, average=None):
+    average = x if average is None else average
+    return dip.Iterate(step, x, average, torch.zeros(()), lambda image: image, lambda: None)
+
+
+def problem(y, **more):
+    return dip.Problem(y, shape=tuple(y.shape), **more)
+
+
+@pytest.mark.parametrize("rule", [kind() for kind in dip.RULES], ids=lambda rule: type(rule).__name__)
+def test_every_rule_leaves_the_measurement_alone_and_scores_on_the_device(rule):
+    y = torch.rand(1, 40, 40)
+    started, criterion = rule.start(problem(y), seed=0)
+    assert torch.equal(started.y, y)
+    score = criterion(iterate(y))
+    assert score.shape == ()
+    assert rule.floor <= rule.ceiling
+    assert rule.every >= 1
+
+
+def test_held_out_pixels_are_a_share_of_the_known_ones_in_all_channels_at_once():
+    y = torch.rand(3, 200, 200)
+    known = torch.ones_like(y)
+    known[:, :100] = 0
+    started, _ = dip.HeldOut(fraction=0.05).start(problem(y, weight=known), seed=0)
+    hidden = (known > 0) & (started.weight == 0)
+    assert 0.04 < hidden.sum() / known.sum() < 0.06
+    assert torch.equal(hidden[0], hidden[1])
+    assert not hidden[:, :100].any()
+
+
+def test_small_images_give_more_for_the_score():
+    y = torch.rand(1, 40, 40)
+    started, _ = dip.HeldOut().start(problem(y), seed=0)
+    assert 0.15 < (started.weight == 0).float().mean() < 0.25
+
+
+def test_the_held_out_score_is_the_error_there_and_nowhere_else():
+    y = torch.rand(1, 60, 60)
+    started, criterion = dip.HeldOut().start(problem(y), seed=0)
+    hidden = started.weight == 0
+    assert float(criterion(iterate(torch.where(hidden, y, 9.0)))) == 0
+    assert float(criterion(iterate(torch.where(hidden, y + 0.5, y)))) == pytest.approx(0.25)
+
+
+def test_seeds_hide_other_pixels():
+    y = torch.rand(1, 60, 60)
+    first, second = (dip.HeldOut().start(problem(y), seed)[0].weight for seed in (0, 1))
+    assert not torch.equal(first, second)
+
+
+def test_too_few_known_pixels_are_refused_in_words():
+    weight = torch.zeros(1, 30, 30)
+    weight[:, 0, :15] = 1
+    with pytest.raises(ValueError, match="15 are known"):
+        dip.HeldOut().start(problem(torch.rand(1, 30, 30), weight=weight), seed=0)
+
+
+def test_the_windowed_variance_is_that_of_the_last_outputs():
+    """Against the definition of ES-WMV, arXiv 2112.06074: the mean over pixels of the variance over a window."""
+    _, criterion = dip.WindowedVariance(window=5).start(problem(torch.zeros(2, 6, 7)), seed=0)
+    outputs = [torch.rand(2, 6, 7) for _ in range(12)]
+    scores = [float(criterion(iterate(x, step))) for step, x in enumerate(outputs, 1)]
+    assert scores[:4] == [float("inf")] * 4
+    for end in range(5, 13):
+        window = torch.stack(outputs[end - 5 : end])
+        assert scores[end - 1] == pytest.approx(float((window - window.mean(0)).square().mean()), rel=1e-5)
+
+
+def test_fixed_steps_takes_them_all_and_returns_the_last_average(noisy):
+    result = dip.restore(noisy, stop=dip.FixedSteps(25))
+    assert result.best_step == result.fits[0].last_step == 25
+    assert result.ended == "reached 25 steps"
+
+
+def test_the_held_out_stop_is_near_the_best_step(noisy, scene):
+    """Over three seeds, the result loses at most a tenth of the best averaged output's error."""
+    for seed in range(3):
+        chosen = dip.restore(noisy, seed=seed, keep_every=10)
+        best = min(float(((x - scene) ** 2).mean()) for x in chosen.stack) ** 0.5
+        assert ((chosen.image - scene) ** 2).mean() ** 0.5 < 1.1 * best
+
+
+def test_a_fit_with_pixels_hidden_never_sees_them(noisy):
+    y = torch.tensor(noisy[None] / 200, dtype=torch.float32)
+    started, _ = dip.HeldOut().start(problem(y), seed=0)
+    other = torch.where(started.weight == 0, y + 3, y)
+    prior = dip.Prior(network=dip.Skip(down=(8,), up=8))
+    ends = []
+    for values in (y, other):
+        fitted = dip.fit(problem(values, weight=started.weight), prior, CPU)
+        ends.append(list(itertools.islice(fitted, 10))[-1].average)
+    assert torch.equal(*ends)
