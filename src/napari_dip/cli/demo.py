@@ -69,7 +69,8 @@ def side_by_side(before: Array, after: Array) -> Array:
     """Return two images beside each other as one 8-bit picture with one contrast."""
     both = np.concatenate([before, after], axis=1).astype(float)
     low, high = np.percentile(both, [0.5, 99.8])
-    return (255 * np.clip((both - low) / (high - low), 0, 1)).astype(np.uint8)
+    grey: Array = (255 * np.clip((both - low) / (high - low), 0, 1)).astype(np.uint8)
+    return grey
 
 
 def psnr(image: Array, truth: Array) -> float:

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any, get_type_hints
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
@@ -44,6 +45,7 @@ def restore_file(options: argparse.Namespace) -> int:
     outputs = [path for path in (options.out, options.stack_out, options.residual_out, options.report) if path]
     check_outputs(options, outputs)
     picture = choose_plane(io.read(options.image), options)
+    check_formats(picture, options)
     task = build_task(options)
     comparison = Comparison.read(options.truth, picture) if options.truth else None
     torch.set_num_threads(min(torch.get_num_threads(), devices.cores()))
@@ -65,7 +67,11 @@ def check_outputs(options: argparse.Namespace, outputs: list[str]) -> None:
     if len({Path(path).resolve() for path in [options.image, *outputs]}) <= len(outputs) and not options.overwrite:
         raise ValueError("IN and the files to write must all be different")
     for path in outputs:
-        io.check_writable(path, overwrite=options.overwrite, suffixes=(".json",) if path == options.report else None)
+        suffixes = (".json",) if path == options.report else None
+        try:
+            io.check_writable(path, overwrite=options.overwrite, suffixes=suffixes)
+        except FileExistsError as error:
+            raise ValueError(f"{path} is there already: choose another name, or replace it with --overwrite") from error
     if options.stack_out and not options.keep_every:
         raise ValueError("--stack-out needs --keep-every N: which outputs to keep")
 
@@ -76,10 +82,33 @@ def build_task(options: argparse.Namespace) -> dip.Task:
     for field in dataclasses.fields(options.task):
         value = getattr(options, field.name)
         if role(get_type_hints(options.task, include_extras=True)[field.name]) is Role.MASK and value is not None:
-            mask = io.read(value).pixels != 0
+            mask = read_mask(value, options)
             value = ~mask if getattr(options, f"{field.name}_keeps") else mask
         values[field.name] = value
     return options.task(**values)  # type: ignore[no-any-return]
+
+
+def read_mask(path: str, options: argparse.Namespace) -> npt.NDArray[np.bool_]:
+    """Return which pixels of a mask file are not zero, of the plane that is restored; colours count as one."""
+    mask = io.read(path)
+    axes = options.axes.upper() if options.axes else mask.axes
+    if options.plane is not None and len(axes) == mask.pixels.ndim > 2:
+        mask = io.take(dataclasses.replace(mask, axes=axes), positions(options.plane, axes, mask.pixels.shape))
+    marked: npt.NDArray[np.bool_] = mask.pixels != 0
+    if "S" not in mask.axes:
+        return marked
+    colours = marked[..., :-1] if mask.pixels.shape[-1] in (2, 4) else marked
+    return np.asarray(colours.any(axis=-1))
+
+
+def check_formats(picture: io.Picture, options: argparse.Namespace) -> None:
+    """Refuse formats that cannot hold what will be written to them."""
+    shape, axes = picture.pixels.shape, picture.axes
+    io.check_format(options.out, picture.pixels.dtype if options.dtype == "source" else np.float32, shape, axes)
+    if options.residual_out:
+        io.check_format(options.residual_out, np.float32, shape, axes)
+    if options.stack_out:
+        io.check_format(options.stack_out, np.float32, (2, *shape), f"I{axes}")
 
 
 def choose_plane(picture: io.Picture, options: argparse.Namespace) -> io.Picture:

@@ -1,0 +1,188 @@
+"""The shell command as a person types it: files in and out, exit codes, signals, one clear line for bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+import tifffile
+
+from napari_dip.cli import main
+
+QUICK = ["--max-steps", "20"]
+
+
+@pytest.fixture
+def noisy(tmp_path):
+    rows, columns = np.mgrid[:48, :40]
+    scene = 110 + 60 * np.sin(columns / 5) * np.cos(rows / 7)
+    values = scene + np.random.default_rng(0).normal(0, 15, scene.shape)
+    path, truth = tmp_path / "noisy.png", tmp_path / "truth.png"
+    imageio.imwrite(path, np.clip(values, 0, 255).astype(np.uint8))
+    imageio.imwrite(truth, scene.astype(np.uint8))
+    return path
+
+
+def run(*words):
+    return main([str(word) for word in words])
+
+
+def test_denoise_writes_a_better_image_and_a_full_report(noisy, tmp_path, capsys):
+    out, report = tmp_path / "out.png", tmp_path / "report.json"
+    code = run("denoise", noisy, "-o", out, "--report", report, "--truth", tmp_path / "truth.png", "--max-steps", 150)
+    assert code == 0
+    assert imageio.imread(out).dtype == np.uint8
+    told = json.loads(report.read_text())
+    assert told["truth"]["psnr_output"] > told["truth"]["psnr_input"] + 3
+    assert len(told["truth"]["psnr"]) == len(told["fits"][0]["steps"])
+    for key in ("seconds", "steps", "best_step", "ended", "device", "threads", "precision", "seed", "version", "torch",
+                "peak_memory_bytes", "filled", "task", "prior", "stop", "sha256_input", "sha256_output"):  # fmt: skip
+        assert told[key] is not None, key
+    assert len(told["sha256_output"]) == 64
+    assert "PSNR" in capsys.readouterr().out
+
+
+def test_the_same_seed_writes_the_same_file(noisy, tmp_path):
+    for name in ("a", "b"):
+        assert run("denoise", noisy, "-o", tmp_path / f"{name}.tif", "--dtype", "float32", *QUICK) == 0
+    first, second = (tifffile.imread(tmp_path / f"{name}.tif") for name in "ab")
+    assert first.dtype == np.float32
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_inpaint_fills_what_the_mask_says(noisy, tmp_path, keeps):
+    mask = np.zeros((48, 40), np.uint8)
+    mask[10:14, 5:30] = 255
+    imageio.imwrite(tmp_path / "mask.png", 255 - mask if keeps else mask)
+    words = ["--mask-keeps"] if keeps else []
+    out, report = tmp_path / "out.png", tmp_path / "r.json"
+    assert run("inpaint", noisy, "--mask", tmp_path / "mask.png", *words, "-o", out, "--report", report, *QUICK) == 0
+    before, after = imageio.imread(noisy), imageio.imread(out)
+    assert np.array_equal(before[mask == 0], after[mask == 0])
+    assert not np.array_equal(before[mask > 0], after[mask > 0])
+    assert json.loads(report.read_text())["filled"] == (mask > 0).sum()
+
+
+def test_stack_and_residual_are_written_too(noisy, tmp_path):
+    stack, residual = tmp_path / "stack.tif", tmp_path / "residual.tif"
+    code = run("denoise", noisy, "-o", tmp_path / "out.tif", "--keep-every", 5, "--stack-out", stack,
+               "--residual-out", residual, "--stop", "FixedSteps(steps=20)")  # fmt: skip
+    assert code == 0
+    assert tifffile.imread(stack).shape == (4, 48, 40)
+    restored, removed = tifffile.imread(tmp_path / "out.tif").astype(float), tifffile.imread(residual)
+    assert np.allclose(restored + removed, imageio.imread(noisy), atol=0.51)
+
+
+def test_a_stack_needs_a_word_and_then_does_what_it_says(tmp_path, capsys):
+    stack = np.random.default_rng(0).integers(0, 1000, (4, 20, 24), dtype=np.uint16)
+    path, out = tmp_path / "stack.ome.tif", tmp_path / "out.tif"
+    tifffile.imwrite(path, stack, metadata={"axes": "ZYX"})
+    assert run("denoise", path, "-o", out, *QUICK) == 2
+    said = capsys.readouterr().err
+    assert "(4, 20, 24)" in said
+    assert "--plane" in said
+    assert run("denoise", path, "-o", out, "--plane", "Z=2", *QUICK) == 0
+    assert tifffile.imread(out).shape == (20, 24)
+    assert run("denoise", path, "-o", out, "--each", "Z", "--overwrite", "--max-steps", 5) == 0
+    assert tifffile.imread(out).shape == stack.shape
+    assert run("denoise", path, "-o", out, "--plane", "9", "--overwrite") == 2
+    assert "outside 0 to 3" in capsys.readouterr().err
+
+
+BAD = [
+    (["denoise", "nothing.tif", "-o", "out.tif"], "nothing.tif"),
+    (["denoise", "{noisy}", "-o", "out.xyz"], "xyz"),
+    (["denoise", "{noisy}", "-o", "{noisy}"], "different"),
+    (["denoise", "{noisy}", "-o", "nowhere/out.tif"], "nowhere"),
+    (["denoise", "{text}", "-o", "out.tif"], "text.tif"),
+    (["denoise", "{noisy}", "-o", "out.tif", "--stack-out", "s.tif"], "--keep-every"),
+    (["denoise", "{noisy}", "-o", "out.tif", "--device", "tpu"], "auto"),
+    (["denoise", "{noisy}", "-o", "out.tif", "--truth", "{small}"], "shape"),
+    (["denoise", "{noisy}", "-o", "out.png", "--dtype", "float32"], "PNG"),
+    (["inpaint", "{noisy}", "--mask", "{small}", "-o", "out.tif"], "mask of shape"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), BAD, ids=range(len(BAD)))
+def test_bad_input_is_one_line_exit_2_and_no_file(noisy, tmp_path, capsys, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.tif").write_text("no image")
+    imageio.imwrite(tmp_path / "small.png", np.ones((9, 9), np.uint8))
+    names = {"noisy": noisy, "text": "text.tif", "small": "small.png"}
+    before = sorted(tmp_path.iterdir())
+    assert run(*[word.format(**names) for word in words]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_existing_file_is_not_overwritten_unasked(noisy, tmp_path, capsys):
+    out = tmp_path / "out.tif"
+    out.write_bytes(b"precious")
+    assert run("denoise", noisy, "-o", out, *QUICK) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert out.read_bytes() == b"precious"
+    assert run("denoise", noisy, "-o", out, "--overwrite", *QUICK) == 0
+    assert tifffile.imread(out).shape == (48, 40)
+
+
+@pytest.mark.parametrize("text", ["Nothing", "FixedSteps(step=3)", "FixedSteps(3)", "__import__('os')", "FixedSteps("])
+def test_a_rule_that_is_none_is_refused(noisy, tmp_path, capsys, text):
+    with pytest.raises(SystemExit) as ended:
+        run("denoise", noisy, "-o", tmp_path / "out.tif", "--stop", text)
+    assert ended.value.code == 2
+    assert "is no stopping rule" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_fit_and_the_best_so_far_is_written(noisy, tmp_path, number, code):
+    out, report = tmp_path / "out.tif", tmp_path / "report.json"
+    words = ["denoise", str(noisy), "-o", str(out), "--report", str(report), "--stop", "FixedSteps(steps=100000)"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "napari_dip", *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    time.sleep(8)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert err == "", "nothing but the result off a terminal"
+    assert tifffile.imread(out).shape == (48, 40)
+    assert json.loads(report.read_text())["ended"] == "stopped by the user"
+
+
+def test_doctor_says_what_is_there(capsys):
+    assert run("doctor") in (0, 1)
+    said = capsys.readouterr().out
+    for word in ("cores", "cpu", "GiB", "verdict"):
+        assert word in said
+
+
+def test_doctor_says_how_to_mend_a_torch_without_cuda(capsys, monkeypatch):
+    monkeypatch.setattr("napari_dip.engine.devices.has_nvidia_driver", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert run("doctor") == 1
+    assert "pip install --force-reinstall torch --index-url" in capsys.readouterr().out
+
+
+def test_the_demo_without_a_display_says_so_and_writes_files(tmp_path):
+    here = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    done = subprocess.run(
+        [sys.executable, "-m", "napari_dip", "demo", "--max-steps", "10"],
+        cwd=tmp_path, capture_output=True, text=True, env={**here, "QT_QPA_PLATFORM": "xcb"}, check=True,
+    )  # fmt: skip
+    assert "no display" in done.stdout
+    folder = tmp_path / "napari-dip-demo"
+    assert str(folder) in done.stdout
+    assert {path.name for path in folder.iterdir()} == {"input.tif", "restored.tif", "before-after.png"}
+    assert tifffile.imread(folder / "restored.tif").dtype == np.uint16
