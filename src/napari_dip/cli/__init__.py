@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 BAD_INPUT = 2
 FAILED = 1
+ABORTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,8 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(error, BAD_INPUT)
     except RestorationError as error:
         return _say(error, FAILED)
-    except BrokenPipeError:
-        return FAILED
+    except KeyboardInterrupt:  # the second one, or before the fit has begun
+        return ABORTED
 
 
 def _say(error: Exception, code: int) -> int:
