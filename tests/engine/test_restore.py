@@ -241,12 +241,26 @@ def test_seconds_end_a_run(noisy):
     assert result.report()["seconds"] < 5
 
 
-def test_memory_and_other_failures_are_told_in_words(noisy, monkeypatch):
-    def no_memory(*args, **kwargs):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    MemoryError(),
+    RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: 1 bytes"),
+]
 
-    monkeypatch.setattr("napari_dip.engine.run.fit", no_memory)
-    with pytest.raises(dip.RestorationError, match=r"Not enough memory.*\(40, 33\)"):
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        *((error, r"Not enough memory.*\(40, 33\)") for error in OUT_OF_MEMORY),
+        (RuntimeError("cuDNN error"), "The fit failed on cpu: cuDNN error"),
+    ],
+)
+def test_memory_and_other_failures_are_told_in_words(noisy, monkeypatch, error, words):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr("napari_dip.engine.run.fit", fail)
+    with pytest.raises(dip.RestorationError, match=words):
         dip.restore(noisy)
     assert not issubclass(dip.RestorationError, RuntimeError)
 

@@ -79,13 +79,17 @@ class Run:
                 yield from _Frame(self, frame).progress()
                 if self.control.is_stopped or self.is_late:
                     return
-        except torch.OutOfMemoryError as error:
-            raise RestorationError(
-                f"Not enough memory on {self.device} for an image of shape {self.axes.shape}: crop it, or take "
-                f"another device"
-            ) from error
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise self.too_large() from error
         except RuntimeError as error:  # thread workers swallow it, and PyTorch raises it for nearly everything
+            if "allocate memory" in str(error):  # the CPU's allocator has no class of its own
+                raise self.too_large() from error
             raise RestorationError(f"The fit failed on {self.device}: {error}") from error
+
+    def too_large(self) -> RestorationError:
+        return RestorationError(
+            f"Not enough memory on {self.device} for an image of shape {self.axes.shape}: crop it, or take another device"
+        )
 
     @property
     def is_late(self) -> bool:
