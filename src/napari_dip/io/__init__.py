@@ -1,0 +1,17 @@
+"""Image files in and out, and what a file knew about itself kept."""
+
+from napari_dip.io.files import check_format, check_writable, read, sha256, write
+from napari_dip.io.picture import Display, Picture, like, stacked, take
+
+__all__ = [
+    "Display",
+    "Picture",
+    "check_format",
+    "check_writable",
+    "like",
+    "read",
+    "sha256",
+    "stacked",
+    "take",
+    "write",
+]

@@ -1,0 +1,157 @@
+"""TIFF through tifffile: OME-TIFF, ImageJ hyperstacks, and plain files with their metadata as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tifffile
+
+from napari_dip.io import imagej, ome, record
+from napari_dip.io.picture import Array, Picture, arrange, has_alpha
+
+log = logging.getLogger(__name__)
+
+CLASSIC_LIMIT = 2**32 - 2**25  # bytes; offsets in a TIFF have 32 bits, and metadata needs some room
+MICROMETERS = {2: 25400.0, 3: 10000.0}  # per resolution unit: inch, centimetre
+
+
+@dataclasses.dataclass(frozen=True)
+class PlainOrigin:
+    """What a TIFF without OME-XML or ImageJ metadata said in words."""
+
+    description: str
+
+
+def read(path: Path, part: str) -> Picture:
+    """Return the picture in the first series of a TIFF file, at full resolution.
+
+    An axis that the file does not name is Q, never a channel. Samples of a pixel that are no colour are channels. Of
+    an OME-TIFF in several files only this one is read: no path that a file names is opened.
+    """
+    with tifffile.TiffFile(path, _multifile=False) as file:
+        _check_whole(file)
+        if len(file.series) > 1 or len(file.series[0].levels) > 1:
+            log.info("%s: the first of %d images is read, at full resolution", path, len(file.series))
+        pixels, axes = _samples(file.series[0].asarray(), file.series[0])
+        pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+        picture, known = _described(Picture(pixels, axes), file)
+    return record.complete(picture, known)
+
+
+def write(path: Path, picture: Picture, provenance: Mapping[str, Any] | None) -> list[str]:
+    """Write an ImageJ hyperstack where the picture was one and can be one, else OME-TIFF, else plain TIFF."""
+    said = []
+    if isinstance(picture.origin, imagej.ImageJOrigin):
+        reason = imagej.reason_against(picture)
+        if not reason:
+            picture = arrange(picture, "TZC")
+            _save(path, picture, imagej=True, **imagej.tags(picture, record.dumps(picture, provenance)))
+            return []
+        said.append(f"written as OME-TIFF: ImageJ cannot hold {reason}")
+    picture = arrange(picture)
+    text = record.dumps(picture, provenance)
+    reason = ome.reason_against(picture)
+    if not reason:
+        _save(path, picture, ome=True, metadata=ome.metadata(picture, text))
+        return said
+    _save(path, picture, metadata=_json(picture, text), **_resolution(picture))
+    return [f"written as plain TIFF, its metadata as JSON: OME-TIFF cannot hold {reason}"]
+
+
+def check(dtype: np.dtype[Any], shape: Sequence[int], axes: str) -> None:
+    """Every real image fits: what OME-TIFF cannot hold goes into a plain TIFF."""
+
+
+def _check_whole(file: Any) -> None:
+    """Refuse a file whose last page points to one behind its end: tifffile would read the pages before, silently."""
+    file.filehandle.seek(file.pages.next_page_offset)
+    link = file.filehandle.read(file.tiff.offsetsize)
+    order: Literal["big", "little"] = "big" if file.byteorder == ">" else "little"
+    if len(link) < file.tiff.offsetsize or int.from_bytes(link, order) >= file.filehandle.size:
+        raise ValueError(f"it is cut off after {len(file.pages)} pages")
+
+
+def _samples(pixels: Array, series: Any) -> tuple[Array, str]:
+    """Return the values with the samples of a colour last, and their axes; empty where they are ambiguous."""
+    axes = series.axes.upper().replace("I", "Q")
+    if "S" in axes:
+        at, size, page = axes.index("S"), pixels.shape[axes.index("S")], series.keyframe
+        rest = axes.replace("S", "")
+        if _is_colour(page, size):
+            pixels, axes = np.moveaxis(pixels, at, -1), f"{rest}S"
+        elif "C" not in axes:
+            before = rest.index("Y")
+            pixels, axes = np.moveaxis(pixels, at, before), f"{rest[:before]}C{rest[before:]}"
+    told = len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes)
+    return np.ascontiguousarray(pixels), axes if told else ""
+
+
+def _is_colour(page: Any, size: int) -> bool:
+    photometric = tifffile.PHOTOMETRIC
+    if page.photometric in (photometric.RGB, photometric.YCBCR):
+        return size in (3, 4)
+    grey = page.photometric in (photometric.MINISBLACK, photometric.MINISWHITE)
+    return size == 2 and grey and any(int(sample) in (1, 2) for sample in page.extrasamples)
+
+
+def _described(picture: Picture, file: Any) -> tuple[Picture, record.Record]:
+    """Return the picture with what the file's metadata say, and our record."""
+    if file.is_ome and file.ome_metadata:
+        return ome.described(picture, file.ome_metadata)
+    page = file.pages.first
+    resolution = {axis: _pixels_per_unit(page, tag) for axis, tag in (("Y", "YResolution"), ("X", "XResolution"))}
+    if file.is_imagej and file.imagej_metadata:
+        return imagej.described(picture, file.imagej_metadata, resolution)
+    unit = MICROMETERS.get(int(_tag(page, "ResolutionUnit") or 1))
+    scale, units = list(picture.scale), list(picture.units)
+    for axis, number in resolution.items():
+        if unit and number and number != 1 and axis in picture.axes:
+            at = picture.axes.index(axis)
+            scale[at], units[at] = unit / number, "micrometer"
+    known = next((found[record.KEY] for found in file.shaped_metadata or () if record.KEY in found), "")
+    origin = None if file.is_shaped else PlainOrigin(page.description)
+    return dataclasses.replace(picture, scale=tuple(scale), units=tuple(units), origin=origin), record.loads(known)
+
+
+def _tag(page: Any, name: str) -> Any:
+    return page.tags[name].value if name in page.tags else None
+
+
+def _pixels_per_unit(page: Any, tag: str) -> float:
+    """Return a resolution tag, 0 where it is missing or means nothing."""
+    value = _tag(page, tag)
+    if not isinstance(value, tuple) or len(value) != 2 or not value[1]:
+        return 0.0
+    return float(value[0]) / float(value[1])
+
+
+def _save(path: Path, picture: Picture, **how: Any) -> None:
+    pixels, axes = np.ascontiguousarray(picture.pixels), picture.axes
+    colour = axes.endswith("S") and pixels.shape[-1] in (3, 4)
+    tifffile.imwrite(
+        path,
+        pixels,
+        photometric="rgb" if colour else "minisblack",
+        planarconfig="contig" if axes.endswith("S") else None,
+        extrasamples=["unassalpha"] if has_alpha(axes, pixels.shape) else None,
+        software=record.SOFTWARE,
+        bigtiff=pixels.nbytes > CLASSIC_LIMIT,
+        **how,
+    )
+
+
+def _json(picture: Picture, text: str) -> dict[str, str]:
+    return {**({"axes": picture.axes} if picture.axes else {}), record.KEY: text}
+
+
+def _resolution(picture: Picture) -> dict[str, Any]:
+    """Return the resolution tags of a plain TIFF, in pixels per centimetre, where the pixel size is a length."""
+    sizes = {axis: ome.micrometers(picture, axis) for axis in "XY"}
+    if not all(sizes.values()):
+        return {}
+    return {"resolution": tuple(MICROMETERS[3] / float(size or 1) for size in sizes.values()), "resolutionunit": 3}
