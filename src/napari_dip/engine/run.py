@@ -88,7 +88,8 @@ class Run:
 
     def too_large(self) -> RestorationError:
         return RestorationError(
-            f"Not enough memory on {self.device} for an image of shape {self.axes.shape}: crop it, or take another device"
+            f"Not enough memory on {self.device} for an image of shape {self.axes.shape}: crop it, or take "
+            f"another device"
         )
 
     @property
