@@ -7,7 +7,7 @@ result = dip.restore(image, dip.Inpaint(mask))    # fill missing pixels
 
 from importlib.metadata import version
 
-from napari_dip.engine.fit import Coordinates, Iterate, Noise, Prior, Source, State, fit
+from napari_dip.engine.fit import SOURCES, Coordinates, Iterate, Noise, Prior, Source, State, fit
 from napari_dip.engine.networks import NETWORKS, Network, Skip
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration
 from napari_dip.engine.problem import Gaussian, Likelihood, Mask, Problem, RestorationError
@@ -21,6 +21,7 @@ __all__ = [
     "NETWORKS",
     "PRESETS",
     "RULES",
+    "SOURCES",
     "TASKS",
     "Control",
     "Coordinates",

@@ -40,7 +40,7 @@ class Sample:
 def micrograph(seed: int = 0) -> Sample:
     """Return a cell under a camera: 60 photoelectrons at the brightest, 3 e⁻ read noise, offset 100, uint16."""
     rng = np.random.default_rng(seed)
-    cell = _centre(data.cell(), rows=CROP, columns=CROP).astype(float)
+    cell = data.cell()[246 : 246 + CROP, 294 : 294 + CROP].astype(float)  # all of the cell
     electrons = 60 * (cell - cell.min()) / np.ptp(cell)
     counts = 100 + 2 * (rng.poisson(electrons) + rng.normal(0, 3, electrons.shape))  # 2 counts per electron
     return Sample("cell, dim light", _as(counts, np.uint16), 100 + 2 * electrons)

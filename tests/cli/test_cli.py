@@ -97,6 +97,27 @@ def test_a_stack_needs_a_word_and_then_does_what_it_says(tmp_path, capsys):
     assert "outside 0 to 3" in capsys.readouterr().err
 
 
+def test_a_stack_without_names_is_named_by_the_flag(tmp_path):
+    stack = np.random.default_rng(0).integers(0, 1000, (5, 20, 24), dtype=np.uint16)
+    path, out = tmp_path / "plain.tif", tmp_path / "out.tif"
+    tifffile.imwrite(path, stack, metadata=None)
+    for words in (["--each", "Z"], ["--plane", "Z=1"], ["--plane", "1"], ["--axes", "TYX"]):
+        assert run("denoise", path, "-o", out, "--overwrite", "--max-steps", 3, *words) == 0
+
+
+def test_dead_pixels_of_a_file_have_no_influence(noisy, tmp_path):
+    image = imageio.imread(noisy)
+    dead = np.zeros(image.shape, np.uint8)
+    dead[4:9, 4:9] = 1
+    np.save(tmp_path / "dead.npy", dead)
+    for name, value in (("a", 0), ("b", 255)):
+        imageio.imwrite(tmp_path / f"{name}.png", np.where(dead, value, image).astype(np.uint8))
+        words = ["--missing", tmp_path / "dead.npy", "--fill", *QUICK]
+        assert run("denoise", tmp_path / f"{name}.png", "-o", tmp_path / f"{name}_out.png", *words) == 0
+    first, second = (imageio.imread(tmp_path / f"{name}_out.png") for name in "ab")
+    assert np.array_equal(first, second)
+
+
 BAD = [
     (["denoise", "nothing.tif", "-o", "out.tif"], "nothing.tif"),
     (["denoise", "{noisy}", "-o", "out.xyz"], "xyz"),
@@ -108,6 +129,7 @@ BAD = [
     (["denoise", "{noisy}", "-o", "out.tif", "--truth", "{small}"], "shape"),
     (["denoise", "{noisy}", "-o", "out.png", "--dtype", "float32"], "PNG"),
     (["inpaint", "{noisy}", "--mask", "{small}", "-o", "out.tif"], "mask of shape"),
+    (["inpaint", "{noisy}", "-o", "out.tif"], "Nothing is missing"),
 ]
 
 

@@ -8,14 +8,14 @@ import pytest
 from napari_dip.engine.blocks import Axes, Missing, convert, measure_scale, name_axes
 
 LAYOUTS = [
-    ("YX", (9, 8), "", 1, 1),
-    ("YXS", (9, 8, 3), "", 3, 1),
-    ("YXS", (9, 8, 4), "", 3, 1),
-    ("CYX", (2, 9, 8), "", 2, 1),
-    ("ZYX", (8, 9, 10), "", 1, 1),
-    ("ZYX", (5, 9, 8), "Z", 1, 5),
-    ("TCZYX", (2, 3, 4, 9, 8), "Z", 3, 8),
-    ("TZYXS", (2, 4, 9, 8, 3), "Z", 3, 8),
+    ("YX", (19, 18), "", 1, 1),
+    ("YXS", (19, 18, 3), "", 3, 1),
+    ("YXS", (19, 18, 4), "", 3, 1),
+    ("CYX", (2, 19, 18), "", 2, 1),
+    ("ZYX", (8, 19, 20), "", 1, 1),
+    ("ZYX", (5, 19, 18), "Z", 1, 5),
+    ("TCZYX", (2, 3, 4, 19, 18), "Z", 3, 8),
+    ("TZYXS", (2, 4, 19, 18, 3), "Z", 3, 8),
 ]
 
 
@@ -40,7 +40,8 @@ def test_frames_are_channels_first_and_go_back_where_they_were(letters, shape, e
         ("ZZX", (9, 9, 9), "each axis"),
         ("TZC", (9, 9, 9), "no Y and X"),
         ("CYXS", (2, 9, 9, 3), "both C and S"),
-        ("YX", (9, 4), "too small"),
+        ("YX", (19, 14), "16 along X"),
+        ("ZYX", (4, 19, 19), "8 along Z"),
     ],
 )
 def test_axes_that_make_no_sense_are_refused(letters, shape, words):
@@ -49,8 +50,8 @@ def test_axes_that_make_no_sense_are_refused(letters, shape, words):
 
 
 def test_masks_of_the_image_of_its_pixels_or_of_its_plane_fit():
-    axes = Axes("TYXS", (2, 9, 8, 3))
-    plane = np.zeros((9, 8), bool)
+    axes = Axes("TYXS", (2, 19, 18, 3))
+    plane = np.zeros((19, 18), bool)
     plane[3, 4] = True
     for mask in (plane, np.stack([plane] * 2), np.stack([np.stack([plane] * 3, -1)] * 2)):
         full = axes.broadcast(mask)

@@ -126,7 +126,7 @@ def test_only_the_planes_asked_for_are_read_from_a_lazy_array(scene):
 # Missing pixels
 
 
-@pytest.mark.parametrize("task", [dip.Denoise(), dip.Inpaint()])
+@pytest.mark.parametrize("task", [kind() for kind in dip.TASKS])
 @pytest.mark.parametrize("stop", [dip.FixedSteps(20), dip.HeldOut(floor=20, patience=10, ceiling=20, reveal=0.2)])
 def test_missing_pixels_influence_nothing(noisy, task, stop):
     missing = np.zeros(noisy.shape, bool)
@@ -168,6 +168,16 @@ def test_a_mask_of_another_shape_or_over_everything_is_refused(noisy):
         dip.restore(noisy, dip.Inpaint(np.ones((3, 3))))
     with pytest.raises(ValueError, match="No pixel is known"):
         dip.restore(noisy, dip.Inpaint(np.ones(noisy.shape)))
+
+
+def test_inpainting_with_nothing_missing_is_refused_and_whole_planes_are_not_fitted(scene):
+    with pytest.raises(ValueError, match="Nothing is missing"):
+        dip.restore(scene, dip.Inpaint())
+    stack = np.stack([scene] * 3)
+    stack[1, 5, 5] = np.nan
+    result = dip.restore(stack, dip.Inpaint(), axes="TYX", stop=FEW)
+    assert [fit.frame for fit in result.fits] == [(1,)]
+    assert np.isfinite(result.image).all()
 
 
 # The same bits
@@ -233,6 +243,11 @@ def test_a_stopped_stack_says_what_is_left_as_it_was(scene):
     assert np.array_equal(result.image[2], stack[2])
     assert not np.array_equal(result.image[0], stack[0])
     assert "2 of 3" in result.notes[0]
+
+
+@pytest.mark.parametrize("most", [7, 30])
+def test_no_more_steps_are_taken_than_allowed(noisy, most):
+    assert dip.restore(noisy, max_steps=most).report()["steps"] == most
 
 
 def test_seconds_end_a_run(noisy):

@@ -70,6 +70,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="same seed, same CPU: same bits (default 0)")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cuda, mps or cpu")
     parser.add_argument("--dtype", choices=["source", "float32"], default="source", help="of OUT")
+    parser.add_argument("--missing", metavar="FILE", help="non-zero pixels must have no influence, such as dead ones")
     parser.add_argument("--fill", action="store_true", help="missing pixels come back restored")
     parser.add_argument("--saturation", type=float, metavar="VALUE", help="from here on pixels are missing")
     parser.add_argument("--axes", metavar="ZYX", help="what each axis of IN is: Z depth, T time, C channel, S colour")

@@ -120,6 +120,7 @@ def choose_plane(picture: io.Picture, options: argparse.Namespace) -> io.Picture
             f"{options.image} has shape {shape}: say what its {len(shape)} axes are, as --axes ZYX for depth, TYX "
             f"for time or CYX for channels"
         )
+    axes = name_unknown(axes, options)
     picture = dataclasses.replace(picture, axes=axes)
     if options.plane is not None:
         return io.take(picture, positions(options.plane, axes, shape))
@@ -132,6 +133,16 @@ def choose_plane(picture: io.Picture, options: argparse.Namespace) -> io.Picture
             f"{first}={size // 2}, or --each {''.join(stacked)} for one fit per plane{volume}"
         )
     return picture
+
+
+def name_unknown(axes: str, options: argparse.Namespace) -> str:
+    """Return the axes with the one that the file does not name called as `--each Z` or `--plane Z=3` calls it."""
+    words = [
+        *options.each.upper(),
+        *(part.partition("=")[0].strip().upper() for part in (options.plane or "").split(",")),
+    ]
+    named = {word for word in words if word.isalpha() and word not in axes}
+    return axes.replace("Q", named.pop()) if axes.count("Q") == len(named) == 1 else axes
 
 
 def positions(text: str, axes: str, shape: tuple[int, ...]) -> dict[str, int]:
@@ -177,6 +188,7 @@ def iterate(
         picture.pixels,
         task,
         stop=options.stop,
+        missing=read_mask(options.missing, options) if options.missing else None,
         preset=options.preset,
         saturation=options.saturation if options.saturation is not None else picture.saturation,
         fill=options.fill,

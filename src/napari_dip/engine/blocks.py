@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_dip.engine.problem import Array, Role
 
-SMALLEST_SIDE = 8  # px; a network has nothing to learn from less
+SMALLEST = {"Y": 16, "X": 16, "Z": 8}  # px; a network has nothing to learn from less
 SAMPLE = 1 << 20  # known pixels that the intensity scale is measured on
 
 Spec = TypeVar("Spec")
@@ -45,8 +45,15 @@ class Axes:
             raise ValueError(f"axes={self.letters!r} names no Y and X: an image needs both")
         if set("CS") <= set(self.letters):
             raise ValueError(f"axes={self.letters!r} has both C and S: only one axis can be the channels")
-        if min(self.shape[axis] for axis in self.spatial) < SMALLEST_SIDE:
-            raise ValueError(f"An image of shape {self.shape} is too small: {SMALLEST_SIDE} px a side at least")
+        small = [
+            letter for letter in map(self.letters.__getitem__, self.spatial) if self.size(letter) < SMALLEST[letter]
+        ]
+        if small:
+            least = " and ".join(f"{SMALLEST[letter]} along {letter}" for letter in small)
+            raise ValueError(f"An image of shape {self.shape} is too small: it needs {least} px at least")
+
+    def size(self, letter: str) -> int:
+        return self.shape[self.letters.index(letter)]
 
     @property
     def spatial(self) -> tuple[int, ...]:

@@ -54,6 +54,9 @@ class Coordinates:
         return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
+SOURCES = (Noise, Coordinates)
+
+
 @dataclass(frozen=True)
 class Prior:
     """The deep image prior: a network, what feeds it, and how it is fitted.

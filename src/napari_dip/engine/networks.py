@@ -98,6 +98,8 @@ def initialise(module: nn.Module, generator: torch.Generator, device: torch.devi
         elif isinstance(part, Norm):
             nn.init.ones_(part.weight)
             nn.init.zeros_(part.bias)
+        elif list(part.parameters(recurse=False)):
+            raise TypeError(f"{type(part).__name__} has parameters of its own: build networks of Conv and Norm")
     return module.to(device)
 
 

@@ -67,7 +67,9 @@ class Run:
             self.task.keeps_known,
             self.out,
         )
-        self.frames = list(self.axes.frames())
+        self.frames = [frame for frame in self.axes.frames() if self.is_wanted(frame)]
+        if not self.frames:
+            raise ValueError("Nothing is missing: mark the pixels to fill in a mask, or make them NaN")
         self.fits: list[Fit] = []
         self.started = time.perf_counter()
         self.clock = deque([self.started], maxlen=50)
@@ -91,6 +93,12 @@ class Run:
             f"Not enough memory on {self.device} for an image of shape {self.axes.shape}: crop it, or take "
             f"another device"
         )
+
+    def is_wanted(self, frame: Frame) -> bool:
+        """Return whether a fit would change anything: a task that keeps what is known needs a missing pixel."""
+        if not self.task.keeps_known:
+            return True
+        return bool(self.missing.find(self.axes.take(self.image, frame), frame).any())
 
     @property
     def is_late(self) -> bool:
@@ -130,8 +138,10 @@ class Run:
             "each": self.axes.each,
             "shape": list(self.axes.shape),
             "dtype": str(self.dtype),
+            "missing": settings_of(self.missing.masks),
             "saturation": self.missing.saturation,
             "fill": self.fill,
+            "keep_every": self.keep_every,
             "max_steps": self.limits.steps,
             "max_seconds": self.limits.seconds,
         }
@@ -220,7 +230,9 @@ class _Frame:
     @property
     def reveals(self) -> int:
         """Steps of the last phase."""
-        return math.ceil(self.run.rule.reveal * (self.best.step if self.best else 0))
+        wanted = math.ceil(self.run.rule.reveal * (self.best.step if self.best else 0))
+        most = self.run.limits.steps
+        return wanted if most is None else max(0, min(wanted, most - self.fit.last_step))
 
     def reveal(self) -> Iterator[Progress]:
         """Go on from the best iterate with nothing hidden, so that held-out pixels are used too."""
@@ -231,7 +243,7 @@ class _Frame:
             self.newest, self.fit.revealed = iterate, iterate.step - best.step
             self.best = dataclasses.replace(best, average=iterate.average)
             yield from self.report("revealing", self.fit.last_step + self.fit.revealed, None)
-            if self.run.control.is_stopped or self.fit.revealed >= self.reveals:
+            if self.run.control.is_stopped or self.run.is_late or self.fit.revealed >= self.reveals:
                 return
 
     def report(self, phase: Phase, step: int, score: float | None) -> Iterator[Progress]:
