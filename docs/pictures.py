@@ -1,0 +1,210 @@
+"""Every picture of the documentation, made by the product itself.
+
+    python docs/pictures.py                          # all of them: several minutes of fits
+    python docs/pictures.py --only stop              # one of them
+    xvfb-run -s "-screen 0 1600x1000x24" python docs/pictures.py --only window    # without a display
+    python docs/pictures.py --max-steps 20 --into /tmp/pictures                   # drafts, to try the script out
+
+A draft, made with --max-steps, says so in the file (the PNG text "draft"), and the tests refuse drafts in docs/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+import napari_dip as dip
+from napari_dip import samples
+
+HERE = Path(__file__).parent / "pictures"
+GAP = 8  # px of white between two images
+LARGEST = 300_000  # bytes of a picture
+WINDOW = (1400, 860)  # px
+LONGEST = 3600  # s that a window's run may take
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How the pictures of this call are made."""
+
+    into: Path
+    max_steps: int | None
+    device: str
+
+    def save(self, name: str, pixels: np.ndarray) -> None:
+        """Write 8-bit pixels as a small PNG; a palette where the file would be large."""
+        path = self.into / f"{name}.png"
+        picture, notes = Image.fromarray(pixels), PngInfo()
+        notes.add_text("Software", f"napari-dip {dip.__version__}")
+        if self.max_steps is not None:
+            notes.add_text("draft", f"at most {self.max_steps} steps")
+        picture.save(path, optimize=True, pnginfo=notes)
+        if path.stat().st_size > LARGEST:
+            picture.convert("RGB").quantize(256).save(path, optimize=True, pnginfo=notes)
+        size = path.stat().st_size
+        if size > LARGEST:
+            raise SystemExit(f"{path} has {size:,} bytes, {LARGEST:,} are allowed")
+        print(f"{path}: {pixels.shape[1]} x {pixels.shape[0]}, {size / 1000:.0f} kB")
+
+
+def before_after(drawing: Drawing) -> None:
+    """Draw the dim micrograph, and the same restored, at one contrast."""
+    sample = samples.micrograph()
+    result = dip.restore(sample.image, max_steps=drawing.max_steps, device=drawing.device)
+    print(f"before-after: {decibels(sample, sample.image):.2f} -> {decibels(sample, result.image):.2f} dB, "
+          f"step {result.best_step}, {result.ended}")  # fmt: skip
+    drawing.save("before-after", beside(sample.image, result.image, limits=span(sample.truth), zoom=2))
+
+
+def inpaint(drawing: Drawing) -> None:
+    """Draw the scratched moon, and the same with the scratches filled."""
+    sample = samples.scratched_moon()
+    result = dip.restore(sample.image, dip.Inpaint(sample.missing), max_steps=drawing.max_steps, device=drawing.device)
+    print(f"inpaint: step {result.best_step}, {result.ended}")
+    drawing.save("inpaint", beside(sample.image, result.image, limits=span(sample.truth), zoom=2))
+
+
+def stop(drawing: Drawing) -> None:
+    """Plot the held-out score over the steps, and what the rule cannot see: the distance from the truth."""
+    sample = samples.micrograph()
+    rule = dip.HeldOut(patience=5000, ceiling=3000)  # goes on, so that the rise is seen
+    steps, errors = [], []
+    for progress in dip.iter_restore(sample.image, stop=rule, max_steps=drawing.max_steps, device=drawing.device):
+        if progress.score is not None:
+            steps.append(progress.step)
+            errors.append(float(np.mean((progress.image() - sample.truth) ** 2)))
+    drawing.save("stop", plotted(steps, progress.fit.scores, errors))
+
+
+def window(drawing: Drawing) -> None:
+    """Draw the window at the end of a run."""
+    import napari
+
+    from napari_dip.gui.widget import DeepImagePrior
+
+    if drawing.max_steps is not None:
+        print(f"window: stopped after {drawing.max_steps} steps")
+    viewer = napari.Viewer(title="napari", show=True)
+    viewer.window.resize(*WINDOW)
+    sample = samples.micrograph()
+    viewer.add_image(sample.image, name=sample.name)
+    dock = DeepImagePrior(viewer)
+    viewer.window.add_dock_widget(dock, name="Deep image prior", area="right")
+    finish_run(dock, drawing)
+    side_by_side(viewer)
+    pump(1.0)
+    drawing.save("window", np.ascontiguousarray(viewer.window.screenshot(flash=False, canvas_only=False)[..., :3]))
+    viewer.close()
+
+
+def finish_run(dock: Any, drawing: Drawing) -> None:
+    """Press Run and wait for the end."""
+    pump(0.5)
+    dock.run()
+    if dock.session is None:
+        raise SystemExit(f"The run did not start: {dock.place.text()}")
+    started = time.perf_counter()
+    while dock.session.is_busy and time.perf_counter() - started < LONGEST:
+        pump(0.1)
+        last = dock.session.last
+        if drawing.max_steps is not None and last is not None and last.step >= drawing.max_steps:
+            dock.stop()
+    if dock.session.state not in ("finished", "stopped"):
+        raise SystemExit(f"The run is {dock.session.state}: {dock.message.text()}")
+
+
+def side_by_side(viewer: Any) -> None:
+    """Show each layer in a place of its own, all at once."""
+    grid = viewer.canvas.grid if hasattr(viewer, "canvas") else viewer.grid  # moved in napari 0.9
+    grid.enabled = True
+    grid.shape = (1, -1)
+    viewer.reset_view()
+
+
+def pump(seconds: float) -> None:
+    """Let the window live for a while."""
+    from qtpy.QtWidgets import QApplication
+
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def beside(before: np.ndarray, after: np.ndarray, *, limits: tuple[float, float], zoom: int) -> np.ndarray:
+    """Return two images as one 8-bit picture, white between them, every pixel a square of `zoom` pixels."""
+    low, high = limits
+    shown = [255 * np.clip((one.astype(float) - low) / (high - low), 0, 1) for one in (before, after)]
+    large = [one.astype(np.uint8).repeat(zoom, 0).repeat(zoom, 1) for one in shown]
+    white = np.full((large[0].shape[0], GAP, *large[0].shape[2:]), 255, np.uint8)
+    return np.concatenate([large[0], white, large[1]], axis=1)
+
+
+def span(truth: np.ndarray) -> tuple[float, float]:
+    """Return the contrast limits that suit the clean image, for the noisy one too."""
+    low, high = np.percentile(truth, [0.1, 99.9])
+    margin = 0.1 * (high - low)
+    return float(low - margin), float(high + margin)
+
+
+def decibels(sample: samples.Sample, image: np.ndarray) -> float:
+    """Return the peak signal-to-noise ratio of an image, the peak being the range of the truth."""
+    return float(10 * np.log10(np.ptp(sample.truth) ** 2 / np.mean((image - sample.truth) ** 2)))
+
+
+def plotted(steps: list[int], scores: list[float], errors: list[float]) -> np.ndarray:
+    """Return a plot of both curves, each over its own axis, with their lowest points marked, as pixels."""
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    figure, left = plt.subplots(figsize=(7.2, 3.6), dpi=110, layout="constrained")
+    right = left.twinx()
+    for axes, values, colour, name in (
+        (left, scores, "tab:blue", "held-out error: all that the rule sees"),
+        (right, errors, "tab:orange", "error against the truth (counts²)"),
+    ):
+        axes.plot(steps, values, color=colour)
+        axes.axvline(steps[int(np.argmin(values))], color=colour, linestyle=":")
+        axes.set_ylabel(name, color=colour)
+        lowest = min(values)
+        axes.set_ylim(0.98 * lowest, max(1.25 * lowest, 1.05 * values[-1]))
+    left.set_xlabel("step")
+    left.set_xlim(0, steps[-1])
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]
+    plt.close(figure)
+    return pixels
+
+
+PICTURES: dict[str, Callable[[Drawing], None]] = {
+    "before-after": before_after,
+    "inpaint": inpaint,
+    "stop": stop,
+    "window": window,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=list(PICTURES))
+    parser.add_argument("--max-steps", type=int, help="drafts")
+    parser.add_argument("--into", type=Path, default=HERE)
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    options.into.mkdir(parents=True, exist_ok=True)
+    drawing = Drawing(options.into, options.max_steps, options.device)
+    for name in [options.only] if options.only else PICTURES:
+        PICTURES[name](drawing)
+
+
+if __name__ == "__main__":
+    main()

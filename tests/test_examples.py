@@ -1,0 +1,76 @@
+"""The examples run as they stand, and say what they promise."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run(name: str, folder: Path) -> str:
+    """Return what an example of the library prints; its files land in `folder`, and a warning fails it."""
+    script = EXAMPLES / "library" / name
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(script)], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_denoise_is_nearer_to_the_truth_and_writes_the_source_s_dtype(tmp_path):
+    printed = run("denoise.py", tmp_path)
+    before, after = map(float, re.search(r"error ([\d.]+) -> ([\d.]+) counts", printed).groups())
+    assert after < 0.6 * before
+    assert "uint16 (48, 48), as the source" in printed
+    written = np.load(tmp_path / "denoised.npy")
+    assert written.dtype == np.uint16
+    assert written.shape == (48, 48)
+
+
+def test_inpaint_fills_what_is_missing_and_nothing_else(tmp_path):
+    printed = run("inpaint.py", tmp_path)
+    filled, size = map(int, re.search(r"filled (\d+) of (\d+) pixels", printed).groups())
+    assert 0 < filled < size / 2
+    assert "known pixels unchanged: True" in printed
+    assert f"without a mask: {filled} NaN in, 0 out" in printed
+
+
+def test_iterate_shows_a_falling_error_and_stops_where_it_says(tmp_path):
+    printed = run("iterate.py", tmp_path)
+    errors = [float(value) for value in re.findall(r"held-out error ([\d.]+)", printed)]
+    assert len(errors) == 3
+    assert errors[-1] < errors[0]
+    assert "ended: stopped by the user" in printed
+    assert "kept outputs of steps (10, 20, 30): (3, 48, 48, 3)" in printed
+
+
+def test_own_stopping_rule_decides(tmp_path):
+    printed = run("own_stopping_rule.py", tmp_path)
+    assert 20 <= int(re.search(r"kept step (\d+): ", printed)[1]) <= 40
+    assert "'name': 'Discrepancy'" in printed
+
+
+def test_every_library_example_is_tested():
+    tested = set(re.findall(r'run\("(\w+\.py)"', Path(__file__).read_text(encoding="utf-8")))
+    assert tested == {path.name for path in (EXAMPLES / "library").glob("*.py")}
+
+
+@pytest.mark.skipif(
+    sys.platform.startswith("linux") and not os.environ.get("DISPLAY"), reason="needs a display: pytest-xvfb gives one"
+)
+def test_the_plugin_example_opens_a_dock_that_is_ready_to_run(make_napari_viewer):
+    script = runpy.run_path(str(EXAMPLES / "plugin" / "open_with_sample.py"))
+    viewer = make_napari_viewer()
+    dock = script["add_sample_and_dock"](viewer)
+    assert [layer.name for layer in viewer.layers] == ["cell, dim light"]
+    dock.inputs.check()
+    assert dock.run_button.isEnabled()
