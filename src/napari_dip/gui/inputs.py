@@ -1,0 +1,261 @@
+"""The upper part of the dock: which image, which plane of it, which task, and which pixels are missing."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+from weakref import ref
+
+import numpy as np
+from napari.layers import Image, Labels, Layer
+from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QWidget
+
+import napari_dip as dip
+from napari_dip.gui.editors import caption, guard_wheel
+from napari_dip.gui.form import CHOICES, ChoiceEdit, mask_fields
+from napari_dip.gui.layers import Origin, describe, marked, mismatch, origin, shown_plane
+
+SOON = 60  # ms; changes that come together are looked at once
+
+
+class LayerCombo(QComboBox):
+    """The layers of one kind; keeps its choice while layers come, go and are renamed."""
+
+    def __init__(self, kind: type[Layer], tooltip: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.refs: list[ref[Layer]] = []
+        self.setToolTip(tooltip)
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(12)
+        guard_wheel(self)
+
+    @property
+    def layer(self) -> Any:
+        """The chosen layer, or None."""
+        index = self.currentIndex()
+        return self.refs[index]() if 0 <= index < len(self.refs) else None
+
+    @layer.setter
+    def layer(self, layer: Layer) -> None:
+        self.setCurrentIndex([one() for one in self.refs].index(layer))
+
+    def refresh(self, layers: Any) -> None:
+        """Show the layers of a list, the topmost first; a choice that is gone is replaced by the active layer."""
+        chosen = self.layer
+        found = [layer for layer in reversed(layers) if type(layer) is self.kind]
+        wanted = [layer for layer in (chosen, layers.selection.active) if layer in found] + found
+        self.blockSignals(True)
+        self.clear()
+        self.refs = [ref(layer) for layer in found]
+        self.addItems([layer.name for layer in found])
+        self.blockSignals(False)
+        if wanted:
+            self.setCurrentIndex(found.index(wanted[0]))
+        self.currentIndexChanged.emit(self.currentIndex())
+
+
+class Inputs(QWidget):
+    """What is restored, from which layers. `changed` comes soon after anything that matters has changed."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.watched: ref[Labels] | None = None
+        self.timer = QTimer(self)
+        self.timer.setSingleShot(True)
+        self.timer.setInterval(SOON)
+        self.timer.timeout.connect(self.check)
+        self._make()
+        self._lay_out()
+        self.image.currentIndexChanged.connect(self.soon)
+        self.every.toggled.connect(self.soon)
+        self.task_edit.changed.connect(self.soon)
+        self.labels.currentIndexChanged.connect(self._labels_chosen)
+        self.values.currentIndexChanged.connect(self.soon)
+
+    def _make(self) -> None:
+        self.image = LayerCombo(Image, "The image layer that is restored; it stays as it is")
+        self.every = QCheckBox("Every plane in turn")
+        self.every.setToolTip("One fit for each plane of the stack, all with one intensity scale; else only the shown")
+        self.task_edit = ChoiceEdit(CHOICES[dip.Task])
+        self.task_edit.column.setContentsMargins(0, 0, 0, 0)
+        self.labels = LayerCombo(Labels, "The labels layer that marks missing pixels: paint what is to be filled")
+        self.values = QComboBox()
+        self.values.setToolTip("Which values of the labels layer mark missing pixels")
+        guard_wheel(self.values)
+        self.statement = QLabel()
+        self.statement.setWordWrap(True)
+        self.statement.setToolTip("How many pixels are filled. NaN and infinite pixels count as missing without a mark")
+
+    def _lay_out(self) -> None:
+        grid = self.grid = QFormLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        grid.addRow(caption("Image", self.image.toolTip()), self.image)
+        grid.addRow(self.every)
+        grid.addRow(caption("Task", "What is done to the image"), self.task_edit.combo)
+        grid.addRow(caption("Missing", self.labels.toolTip()), self.labels)
+        grid.addRow(caption("Marked by", self.values.toolTip()), self.values)
+        grid.addRow(self.statement)
+        grid.addRow(self.task_edit)
+
+    # ------------------------------------------------------------------ what is chosen
+
+    @property
+    def needs_mask(self) -> bool:
+        return bool(mask_fields(self.task_edit.chosen))
+
+    @property
+    def plane(self) -> tuple[int, ...] | None:
+        """The displayed plane of the image; None: every plane."""
+        layer = self.image.layer
+        return None if layer is None or self.is_every else shown_plane(layer, self.viewer.dims)
+
+    @property
+    def is_every(self) -> bool:
+        layer = self.image.layer
+        return layer is not None and layer.ndim > 2 and self.every.isChecked()
+
+    def origin(self) -> Origin:
+        """Return what is restored; there must be an image layer."""
+        return origin(self.image.layer, self.plane)
+
+    def task(self) -> dip.Task:
+        """Return the task, with what the labels layer marks in its mask field."""
+        spec = self.task_edit.value
+        for row in mask_fields(type(spec)):
+            if self.labels.layer is not None:
+                spec = dataclasses.replace(spec, **{row.name: self.mask()})
+        return spec  # type: ignore[no-any-return]
+
+    def mask(self) -> Any:
+        return marked(self.labels.layer, self.origin(), self.values.currentData())
+
+    # ------------------------------------------------------------------ what is said about it
+
+    def place(self) -> str:
+        """Return what a run will restore, in words; empty for a single image."""
+        layer = self.image.layer
+        if layer is None or layer.ndim == 2:
+            return ""
+        if not self.is_every:
+            return describe(layer, shown_plane(layer, self.viewer.dims))
+        fits = self.origin().fits
+        return f"every plane: {fits:,} fits" if fits > 1 else "every plane: one fit"
+
+    def reason(self) -> str | None:
+        """Return why a run cannot start, in words; None: it can."""
+        layer = self.image.layer
+        if layer is None:
+            return "Open an image first: there is no image layer to restore."
+        dtype = np.dtype(layer.dtype)
+        if dtype.kind == "c":
+            return f"“{layer.name}” is complex: restore its real part, imaginary part or magnitude."
+        try:
+            self.origin().layout  # noqa: B018
+            self.task_edit.value  # noqa: B018
+        except ValueError as error:
+            return str(error)
+        return self._mask_reason(layer) if self.needs_mask else None
+
+    def _mask_reason(self, layer: Image) -> str | None:
+        labels = self.labels.layer
+        if labels is None:
+            if _has_unknown(self.origin()):
+                return None
+            return "Nothing is marked as missing: add a labels layer and paint what is to be filled."
+        if reason := mismatch(labels, layer, shown_plane(layer, self.viewer.dims)):
+            return f"{reason}."
+        mask = self.mask()
+        if not mask.any() and not _has_unknown(self.origin()):
+            return f"Nothing is painted in “{labels.name}”{self._here}: paint what is to be filled."
+        return f"All of the image is marked as missing by “{labels.name}”." if mask.all() else None
+
+    @property
+    def _here(self) -> str:
+        layer = self.image.layer
+        return " on this plane" if layer is not None and layer.ndim > 2 and not self.is_every else ""
+
+    def soon(self, *_: object) -> None:
+        """Look at everything again once the present changes are over."""
+        self.timer.start()
+
+    def check(self) -> None:
+        """Bring what is shown up to date with what is chosen, now."""
+        self.timer.stop()
+        layer = self.image.layer
+        self.grid.setRowVisible(self.every, layer is not None and layer.ndim > 2)
+        for widget in (self.labels, self.values, self.statement):
+            self.grid.setRowVisible(widget, self.needs_mask)
+        if self.needs_mask:
+            self._offer_values()
+            self.statement.setText(self._count())
+        self.changed.emit()
+
+    def _count(self) -> str:
+        layer, labels = self.image.layer, self.labels.layer
+        if layer is None or labels is None or mismatch(labels, layer, shown_plane(layer, self.viewer.dims)):
+            return "Pixels that are NaN or infinite are filled."
+        mask = self.mask()
+        count = int(np.count_nonzero(mask))
+        return f"{count:,} of {mask.size:,} pixels ({count / mask.size:.1%}) are missing."
+
+    def _offer_values(self) -> None:
+        """List the label values that there are, and keep the choice."""
+        labels, chosen = self.labels.layer, self.values.currentData()
+        used = _values(labels) if labels is not None else []
+        offered = [(None, "every value except 0"), *[(value, f"value {value} only") for value in used]]
+        offered.append((0, "value 0, the unpainted"))
+        if [self.values.itemData(i) for i in range(self.values.count())] == [value for value, _ in offered]:
+            return
+        self.values.blockSignals(True)
+        self.values.clear()
+        for value, text in offered:
+            self.values.addItem(text, value)
+        known = [value for value, _ in offered]
+        self.values.setCurrentIndex(known.index(chosen) if chosen in known else 0)
+        self.values.blockSignals(False)
+
+    # ------------------------------------------------------------------ layers come and go
+
+    def refresh(self) -> None:
+        """Take in that the layer list has changed."""
+        self.image.refresh(self.viewer.layers)
+        self.labels.refresh(self.viewer.layers)
+
+    def _labels_chosen(self, *_: object) -> None:
+        """Listen to what is painted into the chosen labels layer, and to no other."""
+        self.unwatch()
+        labels = self.labels.layer
+        if labels is not None:
+            self.watched = ref(labels)
+            for event in _painting(labels):
+                event.connect(self.soon)
+        self.soon()
+
+    def unwatch(self) -> None:
+        if self.watched is not None and (labels := self.watched()) is not None:
+            for event in _painting(labels):
+                event.disconnect(self.soon)
+        self.watched = None
+
+
+def _painting(labels: Labels) -> tuple[Any, ...]:
+    events = labels.events
+    moved = (events.scale, events.translate, events.rotate, events.shear, events.affine)
+    return (events.data, events.paint, events.labels_update, *moved)
+
+
+def _values(labels: Labels) -> list[int]:
+    """Return the values other than 0 of a labels layer, at most a dozen of them."""
+    used = np.unique(np.asarray(labels.data[0] if labels.multiscale else labels.data))
+    return [int(value) for value in used if value != 0][:12]
+
+
+def _has_unknown(source: Origin) -> bool:
+    """Return whether some pixel of the image is not finite, which marks it as missing by itself."""
+    return source.dtype.kind == "f" and not bool(np.isfinite(np.asarray(source.read())).all())

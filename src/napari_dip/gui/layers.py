@@ -1,0 +1,294 @@
+"""Layers to arrays and back: what of a layer is restored, what its axes are, and where it lies in the world."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pint
+from napari.layers import Image, Labels, Layer
+from napari.utils.transforms import CompositeAffine
+
+from napari_dip.engine.blocks import Axes, convert
+from napari_dip.engine.problem import Array
+
+NAMED = {
+    "Z": {"z", "depth", "plane", "slice"},
+    "T": {"t", "time", "frame", "frames"},
+    "C": {"c", "ch", "channel", "channels", "wavelength"},
+    "Y": {"y"},
+    "X": {"x"},
+}
+SPARE = "PQRUVWABDEFGHIJKLMNO"  # letters of axes whose meaning is not known: one fit per index
+LOOK = ("colormap", "contrast_limits", "gamma", "interpolation2d", "interpolation3d", "blending", "opacity")
+ONE_PIXEL = 0.01  # px; layers whose corners differ by less lie on each other
+
+Transform = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What of an image layer is restored, remembered apart from the layer, which may change or go.
+
+    Attributes
+    ----------
+    name : str
+        Of the layer.
+    array : array-like
+        The layer's whole array, read only where it is restored.
+    index : tuple
+        What is restored of it, per axis: a number where one plane is chosen, else a full slice.
+    axes, each : str
+        Of what is restored, for the engine.
+    transform, look : dict
+        The layer's place in the world, and its appearance.
+    rgb : bool
+        Whether the last axis are the samples of a colour.
+    """
+
+    name: str
+    array: Any
+    index: tuple[int | slice, ...]
+    axes: str
+    each: str
+    transform: Transform
+    look: dict[str, Any]
+    rgb: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what is restored."""
+        return tuple(n for n, i in zip(self.array.shape, self.index, strict=True) if isinstance(i, slice))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
+        return dtype
+
+    @property
+    def layout(self) -> Axes:
+        """The engine's view of the axes; ValueError when it cannot restore such an image."""
+        return Axes(self.axes, self.shape, self.each)
+
+    @property
+    def fits(self) -> int:
+        """How many fits a run takes."""
+        return int(np.prod([self.shape[axis] for axis in self.layout.repeated], dtype=int))
+
+    def read(self) -> Any:
+        """Return what is restored; of a lazy array only the chosen plane is read."""
+        is_whole = all(isinstance(i, slice) for i in self.index)
+        return self.array if is_whole else np.asarray(self.array[self.index])
+
+    def layer(self, values: Array, name: str, metadata: dict[str, Any], *, rgb: bool | None = None) -> Image:
+        """Return an image layer of restored values, shaped as `shape`, where and how the source was shown."""
+        rgb = self.rgb if rgb is None else rgb
+        look = {key: value for key, value in self.look.items() if not rgb or key not in ("colormap", "contrast_limits")}
+        return Image(self.expand(values), name=name, metadata=metadata, rgb=rgb, **look, **self.place())
+
+    def expand(self, values: Array) -> Array:
+        """Return values with the layer's number of axes: a chosen plane has length 1 there."""
+        return values[tuple(None if isinstance(i, int) else i for i in self.index)]
+
+    def place(self) -> Transform:
+        """Return the transform of what is restored: the source's, moved to the chosen plane."""
+        offset = [i if isinstance(i, int) else 0 for i in self.index[: len(self.transform["scale"])]]
+        return {**self.transform, "translate": _physical(self.transform)(offset)}
+
+    def stack(self, values: Array, steps: tuple[int, ...], name: str, *, metadata: dict[str, Any], unit: Any) -> Image:
+        """Return a layer (iteration, *source axes) whose first world coordinate is the step number."""
+        gap = steps[1] - steps[0] if len(steps) > 1 else 1
+        place = _prepend(self.place(), scale=gap, translate=steps[0], label="iteration", unit=unit)
+        look = {key: value for key, value in self.look.items() if not self.rgb or key != "contrast_limits"}
+        values = convert(values, self.dtype) if self.rgb else values  # colours of integers are shown from 0 to 255
+        full = np.stack([self.expand(one) for one in values])
+        return Image(full, name=name, metadata=metadata, rgb=self.rgb, **look, **place)
+
+    def residual(self, values: Array, name: str, *, metadata: dict[str, Any], unit: Any) -> Image:
+        """Return a grey layer of measurement minus estimate; colours become a leading axis."""
+        place, full = self.place(), self.expand(values)
+        if self.rgb:
+            place = _prepend(place, scale=1, translate=0, label="colour", unit=unit)
+            full = np.moveaxis(full, -1, 0)
+        known = np.abs(values[np.isfinite(values)])
+        limit = float(np.percentile(known, 99.8)) if known.size else 1.0
+        limits = (-(limit or 1.0), limit or 1.0)
+        return Image(full, name=name, metadata=metadata, colormap="gray", contrast_limits=limits, **place)
+
+
+def origin(layer: Image, plane: tuple[int, ...] | None) -> Origin:
+    """Return what to restore of a layer.
+
+    Parameters
+    ----------
+    layer : Image
+        Of a multiscale layer, the largest level is taken.
+    plane : tuple of int, optional
+        The axes of the layer that are shown are restored at this position of the others; None: every plane in
+        turn, with one intensity scale.
+    """
+    array = level(layer)
+    letters = axis_letters(layer)
+    index: tuple[int | slice, ...] = tuple(
+        slice(None) if plane is None or axis >= layer.ndim or plane[axis] < 0 else plane[axis]
+        for axis in range(len(array.shape))
+    )
+    if plane is None:
+        axes, each = letters, "Z" if "Z" in letters else ""
+    else:
+        axes, each = "YXS" if layer.rgb else "YX", ""
+    look = {name: getattr(layer, name) for name in LOOK}
+    look["contrast_limits"] = tuple(look["contrast_limits"])
+    return Origin(layer.name, array, index, axes, each, transform(layer), look, layer.rgb)
+
+
+def level(layer: Layer) -> Any:
+    """Return a layer's array; of a multiscale layer its largest level."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def transform(layer: Layer) -> Transform:
+    """Return a layer's place in the world, as the arguments of a new layer."""
+    names = ("scale", "translate", "rotate", "shear")
+    place = {name: np.array(getattr(layer, name), float) for name in names}
+    return {
+        **place,
+        "affine": np.array(layer.affine.affine_matrix),
+        "units": layer.units,
+        "axis_labels": layer.axis_labels,
+    }
+
+
+def _physical(place: Transform) -> CompositeAffine:
+    names = ("scale", "translate", "rotate", "shear")
+    return CompositeAffine(ndim=len(place["scale"]), **{name: place[name] for name in names})
+
+
+def _prepend(place: Transform, *, scale: float, translate: float, label: str, unit: Any) -> Transform:
+    """Return a transform with one more axis in front, which nothing of it touches."""
+    inner = _physical(place).expand_dims([0])
+    ndim = len(inner.scale)
+    affine = np.eye(ndim + 1)
+    affine[1:, 1:] = place["affine"]
+    return {
+        "scale": [scale, *inner.scale[1:]],
+        "translate": [translate, *inner.translate[1:]],
+        "rotate": inner.rotate,
+        "shear": inner.shear,
+        "affine": affine,
+        "units": (unit, *place["units"]),
+        "axis_labels": (label, *place["axis_labels"]),
+    }
+
+
+def leading_unit(layers: Any, ndim: int) -> Any:
+    """Return a unit for the first axis of a layer with `ndim` axes that agrees with the layers that have it too."""
+    return next((layer.units[-ndim] for layer in layers if layer.ndim >= ndim), "pixel")
+
+
+def axis_letters(layer: Image) -> str:
+    """Return what each axis of a layer's array is: Y, X, Z, T, C, S for colours, a spare letter where unknown.
+
+    Told by axis labels that are names, then by units; without either a leading axis is never taken for channels.
+    """
+    known: dict[int, str] = {}
+    for axis, (label, unit) in enumerate(zip(layer.axis_labels, layer.units, strict=True)):
+        letter = _letter(label) or _letter_of_unit(unit)
+        if letter and letter not in known.values():
+            known[axis] = letter
+    plane = [axis for axis, letter in known.items() if letter in "YX"]
+    if len(plane) != 2:
+        known = {axis: letter for axis, letter in known.items() if letter not in "YX"}
+        known |= {layer.ndim - 2: "Y", layer.ndim - 1: "X"}
+    if layer.rgb:
+        known = {axis: letter for axis, letter in known.items() if letter != "C"}
+    spare = iter(SPARE)
+    return "".join(known.get(axis) or next(spare) for axis in range(layer.ndim)) + ("S" if layer.rgb else "")
+
+
+def is_name(label: str) -> bool:
+    """Return whether an axis label says something: '-1' and 'axis 0' do not."""
+    return bool(label) and not re.fullmatch(r"(axis)?[ _]*[-+]?\d+", label.strip().lower())
+
+
+def _letter(label: str) -> str | None:
+    word = label.strip().lower()
+    return next((letter for letter, words in NAMED.items() if word in words), None)
+
+
+def _letter_of_unit(unit: pint.Unit) -> str | None:
+    """Return Z for a length, which counts for a leading axis only, and T for a time."""
+    if unit.dimensionality == {"[length]": 1}:
+        return "Z"
+    return "T" if unit.dimensionality == {"[time]": 1} else None
+
+
+def shown_plane(layer: Image, dims: Any) -> tuple[int, ...]:
+    """Return the displayed plane: per axis of the layer its position there, or -1 for the two that are shown."""
+    offset = dims.ndim - layer.ndim
+    order = [axis - offset for axis in dims.order if axis >= offset]
+    order = order if len(order) == layer.ndim else list(range(layer.ndim))
+    shown = order[-2:]
+    point = np.asarray(dims.point, float)[-layer.ndim :] * _unit_factors(layer, dims)
+    position = np.rint(layer.world_to_data(np.pad(point, (layer.ndim - len(point), 0)))).astype(int)
+    shape = level(layer).shape
+    return tuple(-1 if i in shown else int(np.clip(position[i], 0, shape[i] - 1)) for i in range(layer.ndim))
+
+
+def _unit_factors(layer: Image, dims: Any) -> npt.NDArray[np.float64]:
+    """Return by what positions of the viewer are multiplied to be in the layer's units."""
+    units = getattr(dims, "units", None)
+    if not units or len(units) < layer.ndim:
+        return np.ones(min(layer.ndim, dims.ndim))
+    pairs = zip(units[-layer.ndim :], layer.units, strict=True)
+    return np.array([pint.Quantity(1, one).to(other).magnitude for one, other in pairs])
+
+
+def describe(layer: Image, plane: tuple[int, ...]) -> str:
+    """Return which plane is shown, in words: "plane z=12 of 40"; empty for a layer that has only one."""
+    fixed = [axis for axis, position in enumerate(plane) if position >= 0]
+    shape = level(layer).shape
+    names = {axis: layer.axis_labels[axis] if is_name(layer.axis_labels[axis]) else "" for axis in fixed}
+    if len(fixed) == 1 and not names[fixed[0]]:
+        return f"plane {plane[fixed[0]]} of {shape[fixed[0]]}"
+    parts = [f"{names[axis] or f'axis {axis}'}={plane[axis]} of {shape[axis]}" for axis in fixed]
+    return "plane " + ", ".join(parts) if parts else ""
+
+
+def mismatch(labels: Labels, layer: Image, plane: tuple[int, ...]) -> str | None:
+    """Return why a labels layer cannot mark pixels of an image layer, in words; None where it can."""
+    own, other = tuple(level(labels).shape), tuple(level(layer).shape[: layer.ndim])
+    if own not in (other, other[-2:]):
+        return f"“{labels.name}” has shape {_size(own)}, “{layer.name}” {_size(other)}: they must have the same pixels"
+    if labels.ndim < layer.ndim and plane[-2:] != (-1, -1):
+        return f"“{labels.name}” has 2 axes, and another plane of “{layer.name}” is shown"
+    corner = np.array([max(0, position) for position in plane], float)
+    for axis in (None, -2, -1):
+        point = corner.copy()
+        point[-2:] = 0 if labels.ndim < layer.ndim else point[-2:]
+        if axis is not None:
+            point[axis] = other[axis] - 1
+        here = np.array(layer.data_to_world(point))[-labels.ndim :]
+        there = np.array(labels.data_to_world(point[-labels.ndim :]))
+        if np.abs(here - there).max() > ONE_PIXEL * np.abs(np.asarray(layer.scale)).min():
+            return (
+                f"“{labels.name}” does not lie on “{layer.name}”: give it the same scale, translation, rotation, "
+                f"shear and affine"
+            )
+    return None
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def marked(labels: Labels, source: Origin, value: int | None) -> npt.NDArray[np.bool_]:
+    """Return which pixels a labels layer marks of what is restored, a copy; value None: all that are not 0."""
+    values = level(labels)
+    if values.ndim == len(source.transform["scale"]):
+        values = values[source.index[: values.ndim]]
+    values = np.asarray(values)
+    return np.array(values != 0) if value is None else np.array(values == value)

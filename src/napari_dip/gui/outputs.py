@@ -1,0 +1,102 @@
+"""The layers that a run gives: a preview that becomes the restored layer, and what else was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from napari.layers import Image
+
+import napari_dip as dip
+from napari_dip.engine.problem import Array
+from napari_dip.gui.layers import Origin, leading_unit
+
+DONE = {"Denoise": "denoised", "Inpaint": "inpainted"}
+
+
+@dataclass(eq=False)
+class Outputs:
+    """What one run adds to a viewer.
+
+    Parameters
+    ----------
+    layers : LayerList
+        Of the viewer; the list may change in any way while the run goes on.
+    origin : Origin
+        What is restored.
+    done : str
+        What was done to it, for the name: "denoised".
+    wants_residual : bool
+        Whether measurement minus estimate becomes a layer.
+    """
+
+    layers: Any
+    origin: Origin
+    done: str
+    wants_residual: bool = False
+
+    def __post_init__(self) -> None:
+        self.preview: Image | None = None
+        self.canvas: Array | None = None
+        self.was_shown = False
+        self.hidden: list[str] = []
+
+    @property
+    def name(self) -> str:
+        return f"{self.origin.name} – {self.done}"
+
+    def show(self, frame: tuple[int, ...], image: Array) -> None:
+        """Write a frame's newest output into the preview, which is added the first time and then updated in place."""
+        if self.canvas is None:
+            return
+        self.canvas[self.origin.layout.where(frame)] = image
+        if self.preview is not None and self.preview in self.layers:
+            self.preview.refresh()
+        elif not self.was_shown:  # a person who removes the preview does not want it back before the end
+            self.preview = self._add(self.origin.layer(self.canvas, self.name, {}))
+            self.was_shown = True
+
+    def finish(self, result: dip.Restoration) -> Image:
+        """Turn the preview into the restored layer, or add that; and add what else was asked for."""
+        metadata = {"napari-dip": {**result.report(), "source": self.origin.name}}
+        if self.preview is not None and self.preview in self.layers:
+            self.preview.data = self.origin.expand(result.image)
+            self.preview.metadata = metadata
+        else:
+            self.preview = self._add(self.origin.layer(result.image, self.name, metadata))
+        unit = leading_unit(self.layers, len(self.origin.transform["scale"]) + 1)
+        if result.stack is not None:
+            steps = {"napari-dip": {**metadata["napari-dip"], "steps": list(result.steps)}}
+            name = f"{self.origin.name} – iterations"
+            self._hide(self.origin.stack(result.stack, result.steps, name, metadata=steps, unit=unit))
+        if self.wants_residual:
+            name = f"{self.origin.name} – residual"
+            self._hide(self.origin.residual(result.residual, name, metadata=metadata, unit=unit))
+        self.canvas = None
+        return self.preview
+
+    def drop(self) -> None:
+        """Remove the preview of a run that gave nothing."""
+        if self.preview is not None and self.preview in self.layers:
+            self.layers.remove(self.preview)
+        self.preview = self.canvas = None
+
+    def _hide(self, layer: Image) -> None:
+        """Add a layer below the restored one, which is what a person wants to see first."""
+        self._add(layer, self.layers.index(self.preview))
+        layer.visible = False  # only now, so that it has a thumbnail
+        self.hidden.append(layer.name)
+
+    def _add(self, layer: Image, index: int | None = None) -> Image:
+        """Add a layer, above the others if not told where; the selection stays with the person's layer."""
+        selected = set(self.layers.selection)
+        self.layers.insert(len(self.layers) if index is None else index, layer)
+        kept = {one for one in selected if one in self.layers}
+        if kept:
+            self.layers.selection = kept
+        return layer
+
+
+def done(task: dip.Task) -> str:
+    """Return what a task has done to an image, for a layer's name."""
+    return DONE.get(type(task).__name__, "restored")

@@ -1,0 +1,87 @@
+"""The live curve of a stopping rule's score, with the step that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyqtgraph as pg
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QLabel, QSizePolicy, QStackedLayout, QWidget
+
+CURVE = {"dark": "#7fb2ff", "light": "#1f5fbf"}
+BEST = {"dark": "#ffb14a", "light": "#c25e00"}
+
+
+class ScorePlot(QWidget):
+    """Score over steps; lower is better. Empty, with the reason, for rules that give no score."""
+
+    def __init__(self, theme: str = "dark") -> None:
+        super().__init__()
+        self.plot = pg.PlotWidget()
+        self.plot.setMenuEnabled(False)
+        self.plot.setMouseEnabled(x=False, y=False)
+        self.plot.hideButtons()
+        self.plot.getPlotItem().setContentsMargins(0, 6, 8, 4)
+        self.plot.getPlotItem().getAxis("left").enableAutoSIPrefix(False)
+        self.plot.setLogMode(x=False, y=True)
+        self.plot.setLabel("bottom", "step")
+        self.curve = self.plot.plot([], [])
+        self.best = pg.InfiniteLine(angle=90, movable=False, label="", labelOpts={"position": 0.88})
+        self.best.hide()
+        self.plot.addItem(self.best)
+        self.plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+        self.empty = QLabel()
+        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.empty.setWordWrap(True)
+        self.pages = QStackedLayout(self)
+        self.pages.addWidget(self.empty)
+        self.pages.addWidget(self.plot)
+        self.setMinimumHeight(110)
+        self.setMaximumHeight(240)
+        self.expect("score", "The curve of the score appears here")
+        self.use_theme(theme)
+
+    def expect(self, name: str, empty: str) -> None:
+        """Say what is scored, and what is said as long as there is no score."""
+        self.clear()
+        self.empty.setText(empty)
+        self.setToolTip(f"{name.capitalize()} over the steps: lower is better. The marked step is the result so far")
+        self.plot.setLabel("left", name)
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        return QSize(280, 170)  # pyqtgraph would ask for 640 x 480
+
+    def clear(self) -> None:
+        self.curve.setData([], [])
+        self.best.hide()
+        self.pages.setCurrentWidget(self.empty)
+
+    def draw(self, steps: Sequence[int], scores: Sequence[float], best_step: int) -> None:
+        """Draw the scores of a fit and mark the best step."""
+        x, y = np.array(steps), np.array(scores)
+        known = np.isfinite(y) & (y > 0)
+        if not known.any():
+            self.clear()
+            return
+        self.curve.setData(x[known], y[known])
+        self.best.setPos(best_step)
+        self.best.label.setFormat(f"best: {best_step:,}")
+        self.best.label.setAnchor((1, 0.5) if best_step > 0.6 * x[-1] else (0, 0.5))
+        self.best.show()
+        self.pages.setCurrentWidget(self.plot)
+
+    def use_theme(self, name: str) -> None:
+        """Take the colours of a napari theme."""
+        theme = get_theme(name)
+        kind = "light" if theme.type == "light" else "dark"
+        text = theme.text.as_hex()
+        self.plot.setBackground(theme.background.as_hex())
+        for side in ("left", "bottom"):
+            axis = self.plot.getPlotItem().getAxis(side)
+            axis.setPen(text)
+            axis.setTextPen(text)
+        self.curve.setPen(pg.mkPen(CURVE[kind], width=1.6))
+        self.best.setPen(pg.mkPen(BEST[kind], width=1.2))
+        self.best.label.setColor(BEST[kind])

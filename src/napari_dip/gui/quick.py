@@ -1,0 +1,79 @@
+"""Two small widgets with no more than a layer, a device, a seed and a limit: for a quick result and for scripts."""
+
+# no postponed annotations: magicgui and napari look types up when a widget is made
+from collections.abc import Generator
+from typing import Annotated, Any, TypeAlias
+
+from magicgui import magic_factory
+from napari.layers import Image, Labels
+from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
+from napari.types import LayerDataTuple
+from napari.utils.notifications import show_warning
+from napari.viewer import Viewer
+
+import napari_dip as dip
+from napari_dip.engine import devices
+from napari_dip.gui.layers import Origin, marked, mismatch, origin, shown_plane
+from napari_dip.gui.outputs import done
+from napari_dip.gui.session import explain
+
+Device = Annotated[
+    str, {"choices": ["auto", *devices.available()], "tooltip": "Where the fit runs; auto is the fastest there is"}
+]
+Seed = Annotated[int, {"min": 0, "max": 2**31 - 1, "tooltip": "The same seed gives the same result"}]
+Steps = Annotated[int, {"min": 1, "max": 100_000, "label": "max steps", "tooltip": "The fit ends here at the latest"}]
+Source = Annotated[Image, {"tooltip": "The image to restore; of a stack, the plane that is shown"}]
+Marks = Annotated[Labels, {"tooltip": "Every pixel that is painted, with any label, is filled"}]
+Result: TypeAlias = FunctionWorker[list[LayerDataTuple]]
+
+
+@magic_factory(call_button="Denoise", labels=True)
+def denoise_widget(
+    viewer: Viewer, image: Source, device: Device = "auto", seed: Seed = 0, max_steps: Steps = 3000
+) -> Result:
+    """Remove the noise of an image layer."""
+    chosen = origin(image, shown_plane(image, viewer.dims))
+    return _start(chosen, dip.Denoise(), {"device": device, "seed": seed, "max_steps": max_steps})
+
+
+@magic_factory(call_button="Inpaint", labels=True)
+def inpaint_widget(
+    viewer: Viewer, image: Source, missing: Marks, device: Device = "auto", seed: Seed = 0, max_steps: Steps = 3000
+) -> Result:
+    """Fill the pixels of an image layer that are painted in a labels layer.
+
+    Raises
+    ------
+    ValueError
+        When the labels layer does not lie on the image layer.
+    """
+    plane = shown_plane(image, viewer.dims)
+    if reason := mismatch(missing, image, plane):
+        raise ValueError(reason)
+    chosen = origin(image, plane)
+    task = dip.Inpaint(marked(missing, chosen, None))
+    return _start(chosen, task, {"device": device, "seed": seed, "max_steps": max_steps})
+
+
+def _start(chosen: Origin, task: dip.Task, settings: dict[str, Any]) -> Result:
+    """Return a started worker whose returned layers napari adds."""
+    worker: GeneratorWorker[None, None, list[LayerDataTuple]] = create_worker(
+        _layers, chosen, task, settings, _progress={"desc": f"{chosen.name} – {done(task)}"}
+    )
+    worker.start()
+    return worker  # napari asks of it no more than `returned`
+
+
+def _layers(chosen: Origin, task: dip.Task, settings: dict[str, Any]) -> Generator[None, None, list[LayerDataTuple]]:
+    """Restore, yielding at every step so that the worker can be made to quit; failures are told, not raised."""
+    progress = None
+    try:
+        for progress in dip.iter_restore(chosen.read(), task, axes=chosen.axes, **settings):  # noqa: B007
+            yield
+        assert progress is not None  # noqa: S101  a run takes at least one step
+        result = progress.restoration()
+    except Exception as error:  # thread workers swallow some
+        show_warning(f"The restoration of “{chosen.name}” failed. {explain(error)}")
+        return []
+    metadata = {"napari-dip": {**result.report(), "source": chosen.name}}
+    return [chosen.layer(result.image, f"{chosen.name} – {done(task)}", metadata).as_layer_data_tuple()]

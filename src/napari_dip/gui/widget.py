@@ -1,0 +1,275 @@
+"""The dock "Deep image prior": choose, run, watch, stop, and find the result among the layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari import current_viewer
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QMainWindow,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_dip.gui.form import words
+from napari_dip.gui.inputs import Inputs
+from napari_dip.gui.options import Options
+from napari_dip.gui.outputs import Outputs, done
+from napari_dip.gui.plots import ScorePlot
+from napari_dip.gui.session import ENDED, Request, Session, State, Tick
+
+COLOURS = {"warning": ("#ffb14a", "#a34e00"), "error": ("#ff8a80", "#b3261e")}  # in a dark and a light theme
+SCORES = {"HeldOut": "held-out error", "WindowedVariance": "variance"}
+
+
+class DeepImagePrior(QWidget):
+    """Restores an image layer by the deep image prior, and shows how it goes."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.session: Session | None = None
+        self.is_joined = False
+        self.inputs, self.options = Inputs(napari_viewer), Options()
+        self.plot = ScorePlot(str(napari_viewer.theme))
+        self._make_controls()
+        self._lay_out()
+        self.inputs.changed.connect(self.update_controls)
+        self.options.advanced.changed.connect(self.update_controls)
+        self.run_button.clicked.connect(self.run)
+        self.pause_button.clicked.connect(self.toggle_pause)
+        self.stop_button.clicked.connect(self.stop)
+        self._join()
+
+    # ------------------------------------------------------------------ looks
+
+    def _make_controls(self) -> None:
+        self.run_button = QPushButton("Run")
+        self.run_button.setToolTip("Start the restoration; the image layer stays as it is")
+        self.pause_button = QPushButton("Pause")
+        self.pause_button.setToolTip("Hold the run where it is, and go on later")
+        self.stop_button = QPushButton("Stop")
+        self.stop_button.setToolTip("End the run now and keep the best result so far")
+        self.place = _line("What will be restored, or what is missing before a run can start")
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setFixedHeight(10)
+        self.bar.setToolTip("Steps so far of the steps that it will about take")
+        self.text = _line("Steps so far, about how many it will take, the speed, and the time left")
+        self.message = _line("What happened last")
+        self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+
+    def _lay_out(self) -> None:
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(0, 0, 6, 0)
+        column.addWidget(self.inputs)
+        column.addWidget(_rule())
+        column.addWidget(self.options)
+        column.addStretch(1)
+        self.area = QScrollArea()
+        self.area.setWidget(inner)
+        self.area.setWidgetResizable(True)
+        self.area.setFrameShape(QFrame.Shape.NoFrame)
+        self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.area.setMinimumHeight(160)
+        self.area.setSizeAdjustPolicy(QScrollArea.SizeAdjustPolicy.AdjustToContents)
+        buttons = QHBoxLayout()
+        for button in (self.run_button, self.pause_button, self.stop_button):
+            buttons.addWidget(button)
+        outer = QVBoxLayout(self)
+        outer.addWidget(self.area, 3)
+        outer.addWidget(self.place)
+        outer.addLayout(buttons)
+        outer.addWidget(self.bar)
+        outer.addWidget(self.text)
+        outer.addWidget(self.plot, 2)
+        outer.addWidget(self.message)
+        self.setMinimumWidth(300)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        return QSize(340, 700)
+
+    def update_controls(self) -> None:
+        """Say what a run will do or why it cannot start, and enable what can be pressed."""
+        layer = self.inputs.image.layer
+        self.options.hold_dtype(layer is not None and layer.rgb)
+        reason = self.inputs.reason() or self.options.reason()
+        state = self.state
+        is_busy = self.session is not None and self.session.is_busy
+        self.place.setText(reason or self.inputs.place())
+        self.place.setVisible(bool(self.place.text()))
+        self._colour(self.place, "warning" if reason else "")
+        self.run_button.setEnabled(not is_busy and reason is None)
+        self.run_button.setText("Running…" if is_busy else "Run")
+        self.pause_button.setEnabled(state in ("running", "paused"))
+        self.pause_button.setText("Resume" if state == "paused" else "Pause")
+        self.stop_button.setEnabled(state in ("running", "paused"))
+        self.stop_button.setText("Stopping…" if state == "stopping" else "Stop")
+
+    def _colour(self, label: QLabel, kind: str) -> None:
+        is_light = get_theme(str(self.viewer.theme)).type == "light"
+        label.setStyleSheet(f"color: {COLOURS[kind][is_light]};" if kind else "")
+
+    # ------------------------------------------------------------------ a run
+
+    @property
+    def state(self) -> State:
+        return self.session.state if self.session is not None else "idle"
+
+    def run(self) -> None:
+        """Start a run with what is chosen, unless one is under way or something is missing."""
+        self.inputs.check()
+        if not self.run_button.isEnabled():
+            return
+        request = Request(origin=self.inputs.origin(), task=self.inputs.task(), **self.options.values())
+        outputs = Outputs(
+            self.viewer.layers, request.origin, done(request.task), wants_residual=self.options.output.value.residual
+        )
+        self.plot.expect(*_score(request.rule))
+        self.bar.setRange(0, 0)
+        self.text.setText("starting…")
+        self.message.setText("")
+        self.session = Session(request, outputs, self.inputs.image.layer, has_window=current_viewer() is not None)
+        self.session.state_changed.connect(self._state_changed)
+        self.session.ticked.connect(self._ticked)
+        self.session.told.connect(self.message.setText)
+        if (window := main_window(self)) is not None:
+            window.destroyed.connect(self.session.abandon)
+        self.session.start()
+
+    def toggle_pause(self) -> None:
+        if self.session is not None:
+            (self.session.resume if self.session.state == "paused" else self.session.pause)()
+
+    def stop(self) -> None:
+        if self.session is not None:
+            self.session.stop()
+
+    def _ticked(self, tick: Tick) -> None:
+        self.bar.setRange(0, tick.about)
+        self.bar.setValue(tick.step)
+        self.text.setText(progress_text(tick))
+        self.plot.draw(tick.steps, tick.scores, tick.best_step)
+
+    def _state_changed(self, state: State) -> None:
+        if state in ENDED:
+            self.bar.setRange(0, 1)
+            self.bar.setValue(int(state == "finished"))
+            steps = self.session.last.step if self.session is not None and self.session.last is not None else 0
+            self.text.setText(f"{state} after {steps:,} steps")
+        self._colour(self.message, "error" if state == "failed" else "")
+        self.update_controls()
+
+    # ------------------------------------------------------------------ the viewer around it
+
+    def reset_choices(self, event: object = None) -> None:
+        """Take in that layers came, went or were renamed."""
+        self.inputs.refresh()
+
+    def event(self, event: QEvent | None) -> bool:
+        """Notice that the dock was closed: napari then takes this widget out of it and calls nothing else."""
+        if event is not None and event.type() == QEvent.Type.ParentChange:
+            if self.parent() is None:
+                self._leave()
+            else:
+                self._join()
+        return super().event(event)
+
+    def _events(self) -> tuple[tuple[Any, Any], ...]:
+        layers, dims = self.viewer.layers.events, self.viewer.dims.events
+        lists = (layers.inserted, layers.removed, layers.reordered, layers.renamed)
+        moves = (dims.current_step, dims.order, dims.ndim)
+        return (
+            *((event, self.reset_choices) for event in lists),
+            *((event, self.inputs.soon) for event in moves),
+            (self.viewer.events.theme, self._theme_changed),
+        )
+
+    def _join(self) -> None:
+        """Listen to the viewer."""
+        if not self.is_joined:
+            self.is_joined = True
+            for event, slot in self._events():
+                event.connect(slot)
+            self.inputs.refresh()
+            self.inputs.check()
+
+    def _leave(self) -> None:
+        """Stop listening; a run under way ends, and its best so far still becomes a layer."""
+        if not self.is_joined:
+            return
+        self.is_joined = False
+        for event, slot in self._events():
+            event.disconnect(slot)
+        self.inputs.unwatch()
+        self.stop()
+
+    def _theme_changed(self, event: object = None) -> None:
+        self.plot.use_theme(str(self.viewer.theme))
+        self._colour(self.message, "error" if self.state == "failed" else "")
+        self.update_controls()
+
+
+def _score(rule: Any) -> tuple[str, str]:
+    """Return what a rule scores, and what is said before its first score."""
+    name = type(rule).__name__
+    if name == "FixedSteps":
+        return "score", "A fixed number of steps: there is no score to show"
+    score = SCORES.get(name, words(name).lower())
+    return score, f"The curve of the {score} appears here"
+
+
+def progress_text(tick: Tick) -> str:
+    """Return where a run is, in words: "840 of about 1,200 · 41 steps/s · 9 s left"."""
+    parts = [f"plane {tick.frame + 1:,} of {tick.frames:,}"] if tick.frames > 1 else []
+    parts.append(f"{tick.step:,} of about {tick.about:,}")
+    if tick.phase == "paused":
+        return " · ".join([*parts, "paused"])
+    if tick.rate > 0:
+        parts.append(f"{tick.rate:.0f} steps/s" if tick.rate >= 10 else f"{tick.rate:.1f} steps/s")
+    if tick.seconds is not None:
+        parts.append(f"{duration(tick.seconds)} left")
+    return " · ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in its two largest units: "9 s", "2 min 8 s", "1 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _line(tooltip: str) -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setToolTip(tooltip)
+    return label
+
+
+def _rule() -> QFrame:
+    line = QFrame()
+    line.setFrameShape(QFrame.Shape.HLine)
+    return line
+
+
+def main_window(widget: QWidget) -> QMainWindow | None:
+    """Return the window that a docked widget belongs to, floating or not."""
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, QMainWindow):
+        parent = parent.parentWidget()
+    return parent

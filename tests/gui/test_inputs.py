@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from small import picture
+
+import napari_dip as dip
+from napari_dip.gui.options import Advanced
+from napari_dip.gui.widget import DeepImagePrior
+
+
+def said(widget: DeepImagePrior) -> str:
+    """What stands beside Run."""
+    widget.inputs.check()
+    return widget.place.text()
+
+
+def choose_inpaint(widget: DeepImagePrior) -> None:
+    widget.inputs.task_edit.combo.setCurrentText("Inpaint")
+
+
+def test_without_an_image_run_is_disabled_and_says_why(unplaced: DeepImagePrior) -> None:
+    assert "Open an image first" in said(unplaced)
+    assert not unplaced.run_button.isEnabled()
+
+
+def test_an_image_enables_run(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    model.add_image(picture(32, 32), name="cells")
+    assert said(unplaced) == ""
+    assert unplaced.run_button.isEnabled()
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"), [(np.zeros((32, 32), complex), "complex"), (np.zeros((32, 5)), "too small")]
+)
+def test_an_image_that_cannot_be_restored_is_refused_in_words(
+    unplaced: DeepImagePrior, model: ViewerModel, values: Any, reason: str
+) -> None:
+    if values.dtype.kind == "c":
+        layer = model.add_image(values.real, name="cells")
+        layer._data = values  # napari itself refuses to show some complex images
+    else:
+        model.add_image(values, name="cells")
+    assert reason in said(unplaced)
+    assert not unplaced.run_button.isEnabled()
+
+
+def test_settings_that_do_not_go_together_disable_run(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    model.add_image(picture(32, 32))
+    network = unplaced.options.advanced.editors["prior"].editors["network"].forms[dip.Skip]  # type: ignore[attr-defined]
+    network.editors["up"].value = (8, 8)
+    network.changed.emit()
+    assert "Skip.up has 2 values for 5 levels" in unplaced.place.text()
+    assert not unplaced.run_button.isEnabled()
+
+
+def test_inpainting_without_labels_says_what_to_do(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    model.add_image(picture(32, 32), name="cells")
+    choose_inpaint(unplaced)
+    assert "add a labels layer" in said(unplaced)
+    assert not unplaced.run_button.isEnabled()
+
+
+def test_painting_enables_run_and_the_number_of_missing_pixels_is_said(
+    unplaced: DeepImagePrior, model: ViewerModel, qtbot: Any
+) -> None:
+    model.add_image(picture(32, 32), name="cells")
+    labels = model.add_labels(np.zeros((32, 32), int), name="holes")
+    choose_inpaint(unplaced)
+    assert "Nothing is painted in “holes”" in said(unplaced)
+    assert not unplaced.run_button.isEnabled()
+    labels.paint((10, 10), 1)
+    qtbot.waitUntil(unplaced.run_button.isEnabled, timeout=2000)
+    assert "of 1,024 pixels" in unplaced.inputs.statement.text()
+
+
+def test_the_missing_label_values_can_be_chosen(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    model.add_image(picture(32, 32), name="cells")
+    values = np.zeros((32, 32), int)
+    values[:4, :4], values[9, 9] = 2, 7
+    model.add_labels(values)
+    choose_inpaint(unplaced)
+    said(unplaced)
+    combo = unplaced.inputs.values
+    offered = [combo.itemText(i) for i in range(combo.count())]
+    assert offered == ["every value except 0", "value 2 only", "value 7 only", "value 0, the unpainted"]
+    assert unplaced.inputs.mask().sum() == 17
+    combo.setCurrentIndex(2)
+    assert np.argwhere(unplaced.inputs.mask()).tolist() == [[9, 9]]
+    said(unplaced)
+    assert "1 of 1,024 pixels" in unplaced.inputs.statement.text()
+    task = unplaced.inputs.task()
+    assert isinstance(task, dip.Inpaint)
+    assert task.mask is not None
+    assert task.mask.sum() == 1
+
+
+def test_labels_elsewhere_are_refused_in_words(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    model.add_image(picture(32, 32), name="cells", scale=(0.5, 0.5))
+    model.add_labels(np.ones((32, 32), int), name="holes")
+    choose_inpaint(unplaced)
+    assert "“holes” does not lie on “cells”" in said(unplaced)
+    assert not unplaced.run_button.isEnabled()
+
+
+def test_labels_of_another_size_are_refused_in_words(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    model.add_image(picture(32, 32), name="cells")
+    model.add_labels(np.ones((16, 16), int), name="holes")
+    choose_inpaint(unplaced)
+    assert "16 x 16" in said(unplaced)
+
+
+def test_labels_that_cover_everything_are_refused(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    model.add_image(picture(32, 32), name="cells")
+    model.add_labels(np.ones((32, 32), int), name="holes")
+    choose_inpaint(unplaced)
+    assert "All of the image" in said(unplaced)
+
+
+def test_an_image_with_nan_can_be_inpainted_without_labels(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    values = picture(32, 32)
+    values[3, 3] = np.nan
+    model.add_image(values, name="cells", contrast_limits=(0, 300))
+    choose_inpaint(unplaced)
+    assert said(unplaced) == ""
+    assert unplaced.run_button.isEnabled()
+
+
+def test_the_mask_controls_are_there_only_for_a_task_that_needs_them(
+    unplaced: DeepImagePrior, model: ViewerModel
+) -> None:
+    model.add_image(picture(32, 32))
+    said(unplaced)
+    assert unplaced.inputs.labels.isHidden()
+    choose_inpaint(unplaced)
+    said(unplaced)
+    assert not unplaced.inputs.labels.isHidden()
+
+
+def test_the_plane_is_said_beside_run_and_follows_the_slider(
+    unplaced: DeepImagePrior, model: ViewerModel, qtbot: Any
+) -> None:
+    model.add_image(picture(40, 16, 16), name="stack", axis_labels=("z", "y", "x"))
+    model.dims.set_current_step(0, 12)
+    assert said(unplaced) == "plane z=12 of 40"
+    model.dims.set_current_step(0, 13)
+    qtbot.waitUntil(lambda: unplaced.place.text() == "plane z=13 of 40", timeout=1000)
+    unplaced.inputs.every.setChecked(True)
+    assert said(unplaced) == "every plane: 40 fits"
+
+
+def test_every_plane_can_be_asked_for_only_of_a_stack(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    model.add_image(picture(32, 32))
+    said(unplaced)
+    assert unplaced.inputs.every.isHidden()
+
+
+def test_a_renamed_layer_keeps_being_chosen(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    model.add_image(picture(32, 32), name="one")
+    layer = model.add_image(picture(32, 32), name="two")
+    unplaced.inputs.image.layer = layer
+    layer.name = "three"
+    assert unplaced.inputs.image.currentText() == "three"
+    assert unplaced.inputs.image.layer is layer
+
+
+def test_a_removed_layer_is_replaced_by_one_that_is_there(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    first = model.add_image(picture(32, 32), name="one")
+    second = model.add_image(picture(32, 32), name="two")
+    unplaced.inputs.image.layer = second
+    model.layers.remove(second)
+    assert unplaced.inputs.image.layer is first
+    model.layers.clear()
+    assert unplaced.inputs.image.layer is None
+
+
+def test_colours_keep_their_type(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    unplaced.options.output.editors["as_source"].value = False
+    model.add_image(np.zeros((32, 32, 3), np.uint8), rgb=True)
+    said(unplaced)
+    assert not unplaced.options.output.editors["as_source"].isEnabled()
+    assert unplaced.options.values()["dtype"] == "source"
+
+
+def test_only_devices_that_are_there_are_offered(unplaced: DeepImagePrior) -> None:
+    from napari_dip.engine import devices
+
+    offered = unplaced.options.output.editors["device"].choices  # type: ignore[attr-defined]
+    assert offered == ("auto", *devices.available())
+
+
+def test_a_graphics_card_that_is_not_used_is_mentioned(model: ViewerModel, qtbot: Any, monkeypatch: Any) -> None:
+    from qtpy.QtWidgets import QLabel
+
+    from napari_dip.engine import devices
+
+    monkeypatch.setattr(devices, "unused_gpu", lambda: "An NVIDIA driver is installed, but …")
+    widget = DeepImagePrior(model)
+    qtbot.addWidget(widget)
+    assert any("NVIDIA" in label.text() for label in widget.findChildren(QLabel))
+
+
+def test_the_automatic_rule_is_the_tasks(unplaced: DeepImagePrior) -> None:
+    assert unplaced.options.values()["stop"] is None
+    unplaced.options.advanced.value = Advanced(stop=dip.FixedSteps(steps=5))
+    assert unplaced.options.values()["stop"] == dip.FixedSteps(steps=5)
