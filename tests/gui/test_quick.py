@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QThreadPool
 from small import picture
 
 import napari_dip as dip
@@ -25,10 +26,10 @@ def shown(make_napari_viewer: Any) -> Any:
 def run(widget: Any, qtbot: Any) -> None:
     """Press its button and wait for its worker."""
     widget.max_steps.value = 4
-    finished: list[bool] = []
-    worker = widget()
-    worker.finished.connect(lambda: finished.append(True))
-    qtbot.waitUntil(lambda: bool(finished), timeout=30_000)
+    widget()
+    pool = QThreadPool.globalInstance()
+    assert pool is not None
+    qtbot.waitUntil(lambda: pool.activeThreadCount() == 0, timeout=30_000)
     qtbot.wait(50)
 
 

@@ -34,12 +34,12 @@ from napari_dip.gui.editors import (
     one_of,
 )
 
-SOURCES = (dip.Noise, dip.Coordinates)
+
 CHOICES: dict[Any, tuple[type, ...]] = {
     dip.Task: dip.TASKS,
     dip.Network: dip.NETWORKS,
     dip.StoppingRule: dip.RULES,
-    dip.Source: SOURCES,
+    dip.Source: dip.SOURCES,
 }
 """What can be chosen for a field of each protocol."""
 
