@@ -34,7 +34,6 @@ from napari_dip.gui.editors import (
     one_of,
 )
 
-
 CHOICES: dict[Any, tuple[type, ...]] = {
     dip.Task: dip.TASKS,
     dip.Network: dip.NETWORKS,
