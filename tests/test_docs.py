@@ -197,7 +197,7 @@ def test_every_field_of_the_report_is_in_the_settings():
     rows = tables(DOCS / "settings.md")["The report"]
     said = [name for row in rows if len(row) == 2 for name in re.findall(r"`(\w+)`", row[0])]
     report = dip.restore(np.eye(16), stop=dip.FixedSteps(1)).report()
-    assert set(said) == {*report, *report["fits"][0]}
+    assert set(said) == {*report, *report["settings"], *report["fits"][0]}
 
 
 def test_every_public_name_is_in_the_reference():

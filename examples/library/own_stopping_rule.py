@@ -44,4 +44,4 @@ def noise_level(y: Tensor, known: Tensor) -> Tensor:
 image = samples.micrograph().image[100:148, 100:148]
 result = dip.restore(image, stop=Discrepancy(), max_steps=40)
 print(f"kept step {result.best_step}: {result.ended}")
-print(f"the rule is in the report: {result.report()['stop']}")
+print(f"the rule is in the report: {result.report()['settings']['stop']}")

@@ -43,7 +43,7 @@ def test_denoise_writes_a_better_image_and_a_full_report(noisy, tmp_path, capsys
     assert told["truth"]["psnr_output"] > told["truth"]["psnr_input"] + 3
     assert len(told["truth"]["psnr"]) == len(told["fits"][0]["steps"])
     for key in ("seconds", "steps", "best_step", "ended", "device", "threads", "precision", "seed", "version", "torch",
-                "peak_memory_bytes", "filled", "task", "prior", "stop", "sha256_input", "sha256_output"):  # fmt: skip
+                "peak_memory_bytes", "filled_values", "settings", "sha256_input", "sha256_output"):  # fmt: skip
         assert told[key] is not None, key
     assert len(told["sha256_output"]) == 64
     assert "PSNR" in capsys.readouterr().out
@@ -68,7 +68,7 @@ def test_inpaint_fills_what_the_mask_says(noisy, tmp_path, keeps):
     before, after = imageio.imread(noisy), imageio.imread(out)
     assert np.array_equal(before[mask == 0], after[mask == 0])
     assert not np.array_equal(before[mask > 0], after[mask > 0])
-    assert json.loads(report.read_text())["filled"] == (mask > 0).sum()
+    assert json.loads(report.read_text())["filled_values"] == (mask > 0).sum()
 
 
 def test_stack_and_residual_are_written_too(noisy, tmp_path):

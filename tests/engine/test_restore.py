@@ -152,7 +152,7 @@ def test_missing_pixels_come_back_as_they_were_unless_filled(noisy):
     filled = dip.restore(image, stop=FEW, fill=True)
     assert np.isfinite(filled.image).all()
     assert filled.filled.sum() == 2
-    assert filled.report()["filled"] == 2
+    assert filled.report()["filled_values"] == 2
 
 
 def test_saturated_pixels_are_missing_only_when_asked(noisy):
@@ -299,8 +299,8 @@ def test_the_report_is_json_and_complete(noisy):
     report = json.loads(json.dumps(dip.restore(noisy, max_steps=20).report(), allow_nan=False))
     keys = {"seconds", "steps", "best_step", "ended", "device", "threads", "precision", "seed", "version", "torch"}
     assert keys <= set(report)
-    assert report["stop"]["name"] == "HeldOut"
-    assert report["prior"]["network"]["name"] == "Skip"
+    assert report["settings"]["stop"]["name"] == "HeldOut"
+    assert report["settings"]["prior"]["network"]["name"] == "Skip"
 
 
 def test_unknown_presets_and_devices_are_refused(noisy):

@@ -42,7 +42,7 @@ def test_denoise_adds_the_shown_plane_where_it_lies(shown: Any, qtbot: Any) -> N
     assert restored.translate.tolist() == [4, 0, 0]
     assert restored.units == shown.layers["stack"].units
     assert restored.colormap.name == "cyan"
-    assert restored.metadata["napari-dip"]["max_steps"] == 4
+    assert restored.metadata["napari-dip"]["settings"]["max_steps"] == 4
 
 
 def test_inpaint_fills_what_is_painted(shown: Any, qtbot: Any) -> None:

@@ -39,7 +39,7 @@ def test_a_run_adds_the_restored_layer_and_says_how_it_ended(docked: DeepImagePr
     assert restored.data.dtype == np.float32
     assert restored.data.std() < before.std()
     assert "step 60: reached 60 steps" in docked.message.text()
-    assert restored.metadata["napari-dip"]["task"]["name"] == "Denoise"
+    assert restored.metadata["napari-dip"]["settings"]["task"]["name"] == "Denoise"
     assert restored.metadata["napari-dip"]["best_step"] == 60
     np.testing.assert_array_equal(source.data, before)
     assert docked.run_button.isEnabled()

@@ -25,25 +25,15 @@ from napari_dip.engine import devices
 from napari_dip.engine.blocks import role
 from napari_dip.engine.problem import Role
 
-PROVENANCE = (
-    "version",
-    "torch",
-    "task",
-    "prior",
-    "stop",
-    "seed",
-    "device",
-    "precision",
-    "threads",
-    "best_step",
-    "ended",
-)
+PROVENANCE = ("version", "torch", "seed", "device", "precision", "threads", "settings", "best_step", "ended")
 
 
 def restore_file(options: argparse.Namespace) -> int:
     """Restore `options.image` into `options.out`; return the exit code."""
     outputs = [path for path in (options.out, options.stack_out, options.residual_out, options.report) if path]
     check_outputs(options, outputs)
+    if options.device == "auto" and (advice := devices.unused_gpu()):
+        print(f"napari-dip: {advice}", file=sys.stderr)
     picture = choose_plane(io.read(options.image), options)
     check_formats(picture, options)
     task = build_task(options)

@@ -98,7 +98,9 @@ class Restoration:
     fits : tuple of Fit
         One record a frame.
     settings : dict
-        Everything needed to do it again, as JSON.
+        What the run was asked for, as JSON: task, prior, rule, axes and limits.
+    machine : dict
+        What else decides the bits, as JSON: versions, seed, device, precision and threads.
     notes : tuple of str
         What the user should know.
     """
@@ -111,6 +113,7 @@ class Restoration:
     steps: tuple[int, ...]
     fits: tuple[Fit, ...]
     settings: dict[str, Any]
+    machine: dict[str, Any]
     notes: tuple[str, ...] = ()
     std: Array | None = None
 
@@ -131,12 +134,13 @@ class Restoration:
             fit["frame"] = list(fit["frame"])
             fit["scores"] = [score if np.isfinite(score) else None for score in fit["scores"]]
         return {
-            **self.settings,
+            **self.machine,
+            "settings": self.settings,
             "seconds": sum(fit.seconds for fit in self.fits),
             "steps": sum(fit.last_step + fit.revealed for fit in self.fits),
             "best_step": self.best_step,
             "ended": self.ended,
-            "filled": 0 if self.filled is None else int(self.filled.sum()),
+            "filled_values": 0 if self.filled is None else int(self.filled.sum()),
             "fits": fits,
             "notes": list(self.notes),
         }

@@ -120,20 +120,16 @@ class Run:
             steps=steps,
             fits=tuple(dataclasses.replace(fit) for fit in fits),
             settings=self.settings(),
+            machine=self.machine(),
             notes=self.notes(len(fits)),
         )
 
     def settings(self) -> dict[str, Any]:
+        """Return what the run was asked for, as JSON."""
         return {
-            "version": version("napari-dip"),
-            "torch": torch.__version__,
             "task": settings_of(self.task),
             "prior": settings_of(self.prior),
             "stop": settings_of(self.rule),
-            "seed": self.seed,
-            "device": str(self.device),
-            "precision": settings_of(self.precision),
-            "threads": torch.get_num_threads(),
             "axes": self.axes.letters,
             "each": self.axes.each,
             "shape": list(self.axes.shape),
@@ -144,6 +140,17 @@ class Run:
             "keep_every": self.keep_every,
             "max_steps": self.limits.steps,
             "max_seconds": self.limits.seconds,
+        }
+
+    def machine(self) -> dict[str, Any]:
+        """Return what else decides the bits, as JSON."""
+        return {
+            "version": version("napari-dip"),
+            "torch": torch.__version__,
+            "seed": self.seed,
+            "device": str(self.device),
+            "precision": settings_of(self.precision),
+            "threads": torch.get_num_threads(),
         }
 
     def notes(self, fitted: int) -> tuple[str, ...]:
