@@ -5,7 +5,12 @@ result = dip.restore(image)                       # denoise; everything chosen f
 result = dip.restore(image, dip.Inpaint(mask))    # fill missing pixels
 """
 
+import os
 from importlib.metadata import version
+
+# Threads that wait for each other soon give their core away: on a busy machine a fit then slows down by its share, and
+# not thirty-fold. OpenMP reads this when PyTorch loads, so it stands before the first import of it.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from napari_dip.engine.fit import SOURCES, Coordinates, Iterate, Noise, Prior, Source, State, fit
 from napari_dip.engine.networks import NETWORKS, Network, Skip

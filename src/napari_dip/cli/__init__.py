@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Sequence
-
-# Threads that wait for each other give their core away instead of spinning, so that a fit on a busy machine
-# slows down by its share and not fifty-fold. Read when OpenMP starts, so it has to be set before PyTorch loads.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 BAD_INPUT = 2
 FAILED = 1

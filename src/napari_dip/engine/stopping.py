@@ -66,7 +66,7 @@ class HeldOut:
     every: Steps = 10
     floor: Steps = 300
     ceiling: Steps = 6000
-    patience: Steps = 300
+    patience: Steps = 200
     reveal: Annotated[float, {"min": 0.0, "max": 1.0, "tooltip": "Share of the best step, to use all pixels"}] = 0.1
 
     def start(self, problem: Problem, seed: int) -> tuple[Problem, Criterion]:
