@@ -68,7 +68,8 @@ def before_after(drawing: Drawing) -> None:
 def inpaint(drawing: Drawing) -> None:
     """Draw the scratched moon, and the same with the scratches filled."""
     sample = samples.scratched_moon()
-    result = dip.restore(sample.image, dip.Inpaint(sample.missing), max_steps=drawing.max_steps, device=drawing.device)
+    task, rule = dip.Inpaint(sample.missing), dip.HeldOut(ceiling=800)  # shorter than the default, for the sake of whoever waits for the pictures
+    result = dip.restore(sample.image, task, stop=rule, max_steps=drawing.max_steps, device=drawing.device)
     print(f"inpaint: step {result.best_step}, {result.ended}")
     drawing.save("inpaint", beside(sample.image, result.image, limits=span(sample.truth), zoom=2))
 
@@ -76,7 +77,7 @@ def inpaint(drawing: Drawing) -> None:
 def stop(drawing: Drawing) -> None:
     """Plot the held-out score over the steps, and what the rule cannot see: the distance from the truth."""
     sample = samples.micrograph()
-    rule = dip.HeldOut(patience=5000, ceiling=3000)  # goes on, so that the rise is seen
+    rule = dip.HeldOut(patience=5000, ceiling=1000)  # goes on, so that the rise is seen
     steps, errors = [], []
     for progress in dip.iter_restore(sample.image, stop=rule, max_steps=drawing.max_steps, device=drawing.device):
         if progress.score is not None:

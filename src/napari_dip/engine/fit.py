@@ -173,6 +173,7 @@ class _Run:
         self.optimizer = torch.optim.Adam(self.parameters, lr=prior.learning_rate, fused=device.type != "mps")
         self.average = torch.zeros(problem.shape, device=device)
         self.step = 0
+        self.newest: State | None = None  # of the snapshots
 
     def fitted(self, name: str) -> Any:
         """Return the problem's callable, or where it has parameters a copy to be optimised with the network."""
@@ -218,10 +219,16 @@ class _Run:
             )
         step, jitter = self.step, self.generator.get_state()
         self.restore(good)
+        self.newest = None
         self.step = step  # the steps were spent, and other noise may lead elsewhere
         self.generator.set_state(jitter)
 
     def snapshot(self) -> State:
+        if self.newest is None or self.newest.step != self.step:
+            self.newest = self.copied()
+        return self.newest
+
+    def copied(self) -> State:
         return State(
             self.step,
             {name: value.detach().clone() for name, value in self.modules.state_dict().items()},

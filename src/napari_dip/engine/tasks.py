@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 from torch import Tensor
 
@@ -16,6 +16,8 @@ class Task(Protocol):
 
     Attributes
     ----------
+    done : str
+        What it has done to an image, for the result's name.
     align : tuple of int
         Tile origins are multiples of this.
     stop : StoppingRule
@@ -28,6 +30,8 @@ class Task(Protocol):
         Whether known pixels come back exactly as they were.
     """
 
+    @property
+    def done(self) -> str: ...
     @property
     def align(self) -> tuple[int, ...]: ...
     @property
@@ -47,25 +51,12 @@ class Task(Protocol):
 class Denoise:
     """Remove the noise of an image: y = x + noise."""
 
-    @property
-    def align(self) -> tuple[int, ...]:
-        return (1,)
-
-    @property
-    def stop(self) -> StoppingRule:
-        return HeldOut()
-
-    @property
-    def mask(self) -> Mask | None:
-        return None
-
-    @property
-    def fills(self) -> bool:
-        return False
-
-    @property
-    def keeps_known(self) -> bool:
-        return False
+    done: ClassVar[str] = "denoised"
+    align: ClassVar[tuple[int, ...]] = (1,)
+    stop: ClassVar[StoppingRule] = HeldOut()
+    mask: ClassVar[Mask | None] = None
+    fills: ClassVar[bool] = False
+    keeps_known: ClassVar[bool] = False
 
     def problem(self, y: Tensor) -> Problem:
         return Problem(y, shape=tuple(y.shape))
@@ -75,21 +66,14 @@ class Denoise:
 class Inpaint:
     """Fill missing pixels: y = x where the mask is not set."""
 
+    done: ClassVar[str] = "inpainted"
+    align: ClassVar[tuple[int, ...]] = (1,)
+    # without noise there is nothing to overfit: the score creeps down for ever, and ever slower
+    stop: ClassVar[StoppingRule] = HeldOut(ceiling=2500)
+    fills: ClassVar[bool] = True
+
     mask: Annotated[Mask | None, {"label": "missing pixels", "tooltip": "Non-zero marks what is to be filled"}] = None
     denoise_known: Annotated[bool, {"tooltip": "Restore the known pixels too, else they stay exactly"}] = False
-
-    @property
-    def align(self) -> tuple[int, ...]:
-        return (1,)
-
-    @property
-    def stop(self) -> StoppingRule:
-        # without noise there is nothing to overfit: the score creeps down for ever, and ever slower
-        return HeldOut(ceiling=3000)
-
-    @property
-    def fills(self) -> bool:
-        return True
 
     @property
     def keeps_known(self) -> bool:

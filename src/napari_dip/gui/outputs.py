@@ -11,7 +11,6 @@ import napari_dip as dip
 from napari_dip.engine.problem import Array
 from napari_dip.gui.layers import Origin, leading_unit
 
-DONE = {"Denoise": "denoised", "Inpaint": "inpainted"}
 
 
 @dataclass(eq=False)
@@ -95,8 +94,3 @@ class Outputs:
         if kept:
             self.layers.selection = kept
         return layer
-
-
-def done(task: dip.Task) -> str:
-    """Return what a task has done to an image, for a layer's name."""
-    return DONE.get(type(task).__name__, "restored")

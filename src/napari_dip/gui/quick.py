@@ -14,7 +14,6 @@ from napari.viewer import Viewer
 import napari_dip as dip
 from napari_dip.engine import devices
 from napari_dip.gui.layers import Origin, marked, mismatch, origin, shown_plane
-from napari_dip.gui.outputs import done
 from napari_dip.gui.session import explain
 
 Device = Annotated[
@@ -58,7 +57,7 @@ def inpaint_widget(
 def _start(chosen: Origin, task: dip.Task, settings: dict[str, Any]) -> Result:
     """Return a started worker whose returned layers napari adds."""
     worker: GeneratorWorker[None, None, list[LayerDataTuple]] = create_worker(
-        _layers, chosen, task, settings, _progress={"desc": f"{chosen.name} – {done(task)}"}
+        _layers, chosen, task, settings, _progress={"desc": f"{chosen.name} – {task.done}"}
     )
     worker.start()
     return worker  # napari asks of it no more than `returned`
@@ -76,4 +75,4 @@ def _layers(chosen: Origin, task: dip.Task, settings: dict[str, Any]) -> Generat
         show_warning(f"The restoration of “{chosen.name}” failed. {explain(error)}")
         return []
     metadata = {"napari-dip": {**result.report(), "source": chosen.name}}
-    return [chosen.layer(result.image, f"{chosen.name} – {done(task)}", metadata).as_layer_data_tuple()]
+    return [chosen.layer(result.image, f"{chosen.name} – {task.done}", metadata).as_layer_data_tuple()]

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 from napari_dip.gui.form import words
 from napari_dip.gui.inputs import Inputs
 from napari_dip.gui.options import Options
-from napari_dip.gui.outputs import Outputs, done
+from napari_dip.gui.outputs import Outputs
 from napari_dip.gui.plots import ScorePlot
 from napari_dip.gui.session import ENDED, Request, Session, State, Tick
 
@@ -134,7 +134,7 @@ class DeepImagePrior(QWidget):
             return
         request = Request(origin=self.inputs.origin(), task=self.inputs.task(), **self.options.values())
         outputs = Outputs(
-            self.viewer.layers, request.origin, done(request.task), wants_residual=self.options.output.value.residual
+            self.viewer.layers, request.origin, request.task.done, wants_residual=self.options.output.value.residual
         )
         self.plot.expect(*_score(request.rule))
         self.bar.setRange(0, 0)
