@@ -68,7 +68,10 @@ def before_after(drawing: Drawing) -> None:
 def inpaint(drawing: Drawing) -> None:
     """Draw the scratched moon, and the same with the scratches filled."""
     sample = samples.scratched_moon()
-    task, rule = dip.Inpaint(sample.missing), dip.HeldOut(ceiling=800)  # shorter than the default, for the sake of whoever waits for the pictures
+    task, rule = (
+        dip.Inpaint(sample.missing),
+        dip.HeldOut(ceiling=800),
+    )  # shorter than the default, for the sake of whoever waits for the pictures
     result = dip.restore(sample.image, task, stop=rule, max_steps=drawing.max_steps, device=drawing.device)
     print(f"inpaint: step {result.best_step}, {result.ended}")
     drawing.save("inpaint", beside(sample.image, result.image, limits=span(sample.truth), zoom=2))

@@ -12,7 +12,6 @@ from napari_dip.engine.problem import Array
 from napari_dip.gui.layers import Origin, leading_unit
 
 
-
 @dataclass(eq=False)
 class Outputs:
     """What one run adds to a viewer.
