@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -66,6 +67,10 @@ class ScorePlot(QWidget):
             self.clear()
             return
         self.curve.setData(x[known], y[known])
+        ticks = [
+            (np.log10(value), f"{value:g}") for value in round_values(float(y[known].min()), float(y[known].max()))
+        ]
+        self.plot.getPlotItem().getAxis("left").setTicks([ticks])
         self.best.setPos(best_step)
         self.best.label.setFormat(f"best: {best_step:,}")
         self.best.label.setAnchor((1, 0.5) if best_step > 0.6 * x[-1] else (0, 0.5))
@@ -85,3 +90,13 @@ class ScorePlot(QWidget):
         self.curve.setPen(pg.mkPen(CURVE[kind], width=1.6))
         self.best.setPen(pg.mkPen(BEST[kind], width=1.2))
         self.best.label.setColor(BEST[kind])
+
+
+def round_values(lowest: float, highest: float) -> list[float]:
+    """Return two to five round values between two, for the marks of a logarithmic axis."""
+    decades = range(math.floor(math.log10(lowest)) - 1, math.ceil(math.log10(highest)) + 1)
+    for mantissas in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
+        values = [float(f"{m}e{e}") for e in decades for m in mantissas if lowest <= m * 10.0**e <= highest]
+        if len(values) >= 2:
+            return values[:: math.ceil(len(values) / 5)]
+    return [float(f"{value:.3g}") for value in (lowest, highest)]
