@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
@@ -54,7 +53,22 @@ class Coordinates:
         return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
-SOURCES = (Noise, Coordinates)
+@dataclass(frozen=True)
+class Guide:
+    """The problem's guide, another image of the scene, beside uniform noise; without a guide 32 channels of noise."""
+
+    channels: Annotated[int, {"min": 1, "tooltip": "Of noise, beside the guide"}] = 8
+    amplitude: Annotated[float, {"min": 0.0, "tooltip": "The noise is uniform between 0 and this"}] = 0.1
+    jitter: Annotated[float, {"min": 0.0, "tooltip": "Noise added to z at every step: regularises"}] = 1 / 30
+
+    def draw(self, problem: Problem, generator: torch.Generator) -> Tensor:
+        if problem.guide is None:
+            return Noise(amplitude=self.amplitude).draw(problem, generator)
+        noise = Noise(self.channels, self.amplitude).draw(problem, generator)
+        return torch.cat([problem.guide.cpu(), noise])
+
+
+SOURCES = (Noise, Coordinates, Guide)
 
 
 @dataclass(frozen=True)
@@ -157,7 +171,7 @@ class _Run:
 
     def __init__(self, problem: Problem, prior: Prior, device: torch.device, *, precision: torch.dtype, seed: int):
         draws = torch.Generator().manual_seed(seed)
-        self.problem, self.prior, self.precision = _on(problem, device), prior, precision
+        self.problem, self.prior, self.precision = problem.to(device), prior, precision
         z = prior.source.draw(problem, draws)[None]
         layout = {4: torch.channels_last, 5: torch.channels_last_3d}[z.ndim]
         network = prior.network.build(z.shape[1], problem.shape[0], problem.shape[1:])
@@ -248,12 +262,3 @@ class _Run:
 def _diverged(loss: float, reference: float | None, tolerance: float) -> bool:
     """Return whether the data term rose by more than `tolerance` dB, or is no number."""
     return not loss < float("inf") or (reference is not None and loss > reference * 10 ** (tolerance / 10))
-
-
-def _on(problem: Problem, device: torch.device) -> Problem:
-    return dataclasses.replace(
-        problem,
-        y=problem.y.to(device),
-        weight=None if problem.weight is None else problem.weight.to(device),
-        guide=None if problem.guide is None else problem.guide.to(device),
-    )

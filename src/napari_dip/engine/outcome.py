@@ -15,7 +15,7 @@ import torch
 
 from napari_dip.engine.problem import Array
 
-Phase = Literal["fitting", "revealing", "paused"]
+Phase = Literal["preparing", "fitting", "revealing", "paused"]
 
 
 class Control:
@@ -45,12 +45,14 @@ class Control:
 
 @dataclass
 class Fit:
-    """The record of one frame's fit.
+    """The record of one fit: a frame has one, or where members are averaged one for each.
 
     Attributes
     ----------
     frame : tuple of int
-        Its index along the repeated axes.
+        The frame's index along the repeated axes.
+    member : int
+        Which of the frame's fits, from 0.
     steps, scores : list
         The steps that were scored, and the rule's score there (lower is better; infinite: could not tell).
     best_step : int
@@ -63,9 +65,12 @@ class Fit:
         All of it.
     ended : str
         The reason, in words.
+    pilot : tuple of float
+        Weight of the pilot in the frame's result, 0 to 1: in fine detail, and in the rest; empty without a pilot.
     """
 
     frame: tuple[int, ...] = ()
+    member: int = 0
     steps: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     best_step: int = 0
@@ -73,6 +78,7 @@ class Fit:
     last_step: int = 0
     seconds: float = 0.0
     ended: str = "running"
+    pilot: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +137,7 @@ class Restoration:
         """Return the record of the run as a dictionary that is valid JSON."""
         fits = [dataclasses.asdict(fit) for fit in self.fits]
         for fit in fits:
-            fit["frame"] = list(fit["frame"])
+            fit["frame"], fit["pilot"] = list(fit["frame"]), list(fit["pilot"])
             fit["scores"] = [score if np.isfinite(score) else None for score in fit["scores"]]
         return {
             **self.machine,
@@ -152,8 +158,9 @@ class Progress:
 
     Attributes
     ----------
-    phase : {"fitting", "revealing", "paused"}
-        Revealing: the stop was found, and held-out pixels are shown to the fit for the last steps.
+    phase : {"preparing", "fitting", "revealing", "paused"}
+        Preparing: the pilot is made, no step is taken yet. Revealing: the stop was found, and held-out pixels are
+        shown to the fit for the last steps.
     frame, frames : int
         The fit under way, from 0, and how many there are.
     step : int
@@ -180,7 +187,7 @@ class Progress:
     _restoration: Callable[[], Restoration]
 
     def image(self) -> Array:
-        """Return the newest averaged output of this frame, axes as in the image, in its units, float32.
+        """Return this frame as it is now, axes as in the image, in its units, float32.
 
         Only valid until the next progress is asked for.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -87,3 +88,12 @@ class Problem:
     def known(self) -> Tensor:
         """Return which elements of y count, a boolean tensor shaped as y."""
         return torch.ones_like(self.y, dtype=torch.bool) if self.weight is None else self.weight > 0
+
+    def to(self, device: torch.device) -> Problem:
+        """Return the problem with its tensors on a device."""
+        return dataclasses.replace(
+            self,
+            y=self.y.to(device),
+            weight=None if self.weight is None else self.weight.to(device),
+            guide=None if self.guide is None else self.guide.to(device),
+        )

@@ -10,20 +10,37 @@ import numpy as np
 
 from napari_dip.engine import devices
 from napari_dip.engine.blocks import Axes, Missing, name_axes
-from napari_dip.engine.fit import Prior
+from napari_dip.engine.fit import Guide, Prior
+from napari_dip.engine.networks import Skip
 from napari_dip.engine.outcome import Control, Progress, Restoration
 from napari_dip.engine.run import Limits, Run
-from napari_dip.engine.stopping import StoppingRule
+from napari_dip.engine.stopping import HeldOut, StoppingRule
 from napari_dip.engine.tasks import Denoise, Task
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A prior and a stopping rule under one name; a rule of None is the task's own."""
+    """How an image is restored, under one name.
+
+    Parameters
+    ----------
+    prior : Prior
+        What is fitted.
+    stop : StoppingRule, optional
+        When a fit ends; None: by the task's own rule.
+    members : tuple of Prior
+        Where the noise can be told from the image, a closed-form pilot (NL-Ridge) is made first. Then these are
+        fitted instead of `prior`, each from a start of its own and to the pilot as guide if its source takes one;
+        their mean and the pilot are joined with the weights of least held-out risk. Empty: no pilot.
+    passes : int
+        Of the pilot over the image: more take longer and make it better.
+    """
 
     name: str
     prior: Prior = field(default_factory=Prior)
     stop: StoppingRule | None = None
+    members: tuple[Prior, ...] = ()
+    passes: int = 2
 
 
 def restore(
@@ -88,7 +105,9 @@ def iter_restore(
         Any real dtype and size from 16 x 16 on; only what is restored is read. NaN and infinity are missing.
     task : Task, optional
         What to restore; None: `Denoise()`.
-    prior, stop : Prior and StoppingRule, optional
+    prior : Prior, optional
+        Fitted as it stands, without a pilot; None: as the preset says.
+    stop : StoppingRule, optional
         None: the preset's; and where it has no rule, the task's.
     preset : Preset or str
         One of `PRESETS`, or its name.
@@ -138,6 +157,8 @@ def iter_restore(
         axes=axes_,
         task=task,
         prior=prior or chosen.prior,
+        members=() if prior else chosen.members,
+        passes=chosen.passes,
         rule=stop or chosen.stop or task.stop,
         missing=Missing(axes_, tuple(masks), saturation),
         fill=fill or task.fills,
@@ -172,4 +193,11 @@ def _checked(image: Any, axes: str | None, each: str) -> tuple[Any, Axes]:
     return image, name_axes(axes, tuple(image.shape), each)
 
 
-PRESETS = (Preset("standard"),)
+_GUIDED = Prior(network=Skip(down=(32,) * 5, up=32), source=Guide())
+_SMALL = Prior(network=Skip(down=(32,) * 5, up=32))
+PRESETS = (
+    Preset("quick", stop=HeldOut(floor=100, ceiling=150, patience=50), members=(_GUIDED,), passes=1),
+    Preset("standard", members=(_GUIDED, _SMALL)),
+    Preset("best", members=(_GUIDED, _SMALL, Prior())),
+    Preset("plain"),
+)

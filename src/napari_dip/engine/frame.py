@@ -1,0 +1,272 @@
+"""One frame of a run: its pilot, the fits of its members, each followed to its stop, and what they make together."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_dip.engine.assembly import Restored
+from napari_dip.engine.blocks import Frame, crop
+from napari_dip.engine.fit import Iterate, Prior, State, fit
+from napari_dip.engine.outcome import Fit, Phase, Progress, Restoration
+from napari_dip.engine.pilot import Pilot, make_pilot
+from napari_dip.engine.problem import Array, Problem
+from napari_dip.engine.stopping import Criterion
+
+if TYPE_CHECKING:
+    from napari_dip.engine.run import Run
+
+HEARTBEAT = 0.05  # s between the signs of life of a paused run
+BETWEEN_SEEDS = 0x10001  # of the members: runs with neighbouring seeds share no member
+
+
+class FrameFit:
+    """A frame from its measurement to its place in the result."""
+
+    def __init__(self, run: Run, frame: Frame):
+        self.run, self.frame = run, frame
+        self.problem = _problem(run, frame)
+        self.pilot: Pilot | None = None
+        self.members: list[Member] = []
+        self.is_done = False
+
+    def progress(self) -> Iterator[Progress]:
+        run = self.run
+        hidden, criterion = run.rule.start(self.problem, run.seed)
+        yield from self.prepare(hidden)
+        problem = self.problem
+        priors: tuple[Prior, ...] = (run.prior,)
+        if self.pilot is not None:
+            problem, hidden = (dataclasses.replace(one, guide=self.pilot.guide) for one in (problem, hidden))
+            priors = run.members
+        for index, prior in enumerate(priors):
+            left = len(priors) - index - 1
+            member = Member(self, prior, problem, seed=run.seed + index * BETWEEN_SEEDS, left=left)
+            self.members.append(member)
+            yield from member.progress(hidden, criterion)
+            if run.control.is_stopped or run.is_late:
+                break
+        run.assembly.add(self.frame, self.restored())
+        run.fits.extend(self.fits)
+        self.is_done = True
+
+    def prepare(self, hidden: Problem) -> Iterator[Progress]:
+        """Make the pilot, where the preset wants one and the problem allows it; a stop ends the making."""
+        run = self.run
+        if not run.members or run.task.keeps_known:
+            return
+        on_device = (self.problem.to(run.device), hidden.to(run.device))
+        work: Generator[None, None, Pilot | None] = make_pilot(*on_device, seed=run.seed, passes=run.passes)
+        record = Fit(self.frame)
+        while not run.control.is_stopped and not run.is_late:
+            try:
+                next(work)
+            except StopIteration as end:
+                self.pilot = end.value
+                return
+            yield from self.report("preparing", record, step=0, expected=run.rule.floor, score=None)
+
+    # ------------------------------------------------------------------ what there is so far
+
+    @property
+    def fits(self) -> list[Fit]:
+        return [member.fit for member in self.kept]
+
+    @property
+    def kept(self) -> list[Member]:
+        """The members that count: those that came to their end, or the one there is."""
+        ended = [member for member in self.members if member.is_done]
+        return ended or self.members[:1]
+
+    def average(self) -> Tensor:
+        """Return the mean of the members' best outputs, (C, *spatial), scaled; before there is one, the measurement."""
+        if not self.members:
+            return self.problem.y
+        return torch.stack([member.output for member in self.kept]).mean(0)
+
+    def estimate(self) -> Tensor:
+        """Return the best estimate so far, the pilot's share included, (C, *spatial), scaled."""
+        if self.pilot is None:
+            return self.average()
+        if not self.members:
+            return self.pilot.estimate
+        unseen = torch.stack([member.unseen for member in self.kept]).mean(0)
+        weights = self.pilot.weights(unseen)
+        for record in self.fits:
+            record.pilot = weights
+        return self.pilot.mixed(self.average(), weights)
+
+    def image(self) -> Array:
+        """Return the frame as it is now, for a preview."""
+        return self.run.assembly.preview(self.estimate())
+
+    def restored(self) -> Restored:
+        first = self.members[0]
+        return Restored(self.estimate(), self.problem, first.forward, dict(first.snapshots))
+
+    def restoration(self) -> Restoration:
+        run = self.run
+        if self.is_done:
+            return run.result(run.assembly, fits=run.fits)
+        if not self.members:
+            return run.result(run.assembly, fits=run.fits)
+        return run.result(run.assembly.with_frame(self.frame, self.restored()), fits=[*run.fits, *self.fits])
+
+    def report(self, phase: Phase, fit: Fit, *, step: int, expected: int, score: float | None) -> Iterator[Progress]:
+        """Yield the progress of a step, and while the run is paused a sign of life now and then."""
+        run = self.run
+        run.clock.append(time.perf_counter())
+        now = Progress(
+            phase=phase,
+            frame=run.frames.index(self.frame),
+            frames=len(run.frames),
+            step=step,
+            expected=max(step, expected),
+            rate=run.rate,
+            score=score,
+            fit=fit,
+            _image=self.image,
+            _restoration=self.restoration,
+        )
+        yield now
+        while run.control.is_paused and not run.control.is_stopped:
+            time.sleep(HEARTBEAT)
+            yield dataclasses.replace(now, phase="paused", rate=0.0, score=None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Best:
+    """The iterate with the best score so far."""
+
+    average: Tensor  # (C, *spatial), scaled
+    step: int
+    score: float
+    state: State | None
+
+
+class Member:
+    """One fit of a frame, from its start to its stop."""
+
+    def __init__(self, frame: FrameFit, prior: Prior, problem: Problem, *, seed: int, left: int):
+        self.frame, self.run, self.prior, self.problem = frame, frame.run, prior, problem
+        self.seed, self.left = seed, left
+        self.taken = sum(one.fit.last_step + one.fit.revealed for one in frame.members)  # steps, by members before
+        self.fit: Fit = Fit(frame.frame, len(frame.members))
+        self.best: _Best | None = None
+        self.newest: Iterate | None = None
+        self.revealed: Tensor | None = None
+        self.snapshots: dict[int, Array] = {}
+        self.is_done = False
+
+    def progress(self, hidden: Problem, criterion: Criterion) -> Iterator[Progress]:
+        run, rule, started = self.run, self.run.rule, time.perf_counter()
+        for iterate in self.iterates(hidden):
+            score = float(criterion(iterate)) if iterate.step % rule.every == 0 else None
+            self.keep(iterate, score)
+            yield from self.report("fitting", iterate.step, score)
+            if reason := self.reason(iterate.step):
+                self.fit.ended, self.fit.last_step = reason, iterate.step
+                break
+        if self.reveals and not run.control.is_stopped and not run.is_late:
+            yield from self.reveal()
+        if self.best is None and self.newest is not None:
+            self.fit.best_step = self.newest.step
+        self.fit.seconds = time.perf_counter() - started
+        self.is_done = True
+
+    def iterates(self, problem: Problem, start: State | None = None) -> Iterator[Iterate]:
+        run = self.run
+        return fit(problem, self.prior, run.device, precision=run.precision, seed=self.seed, start=start)
+
+    def keep(self, iterate: Iterate, score: float | None) -> None:
+        """Remember an iterate that scored best, and the outputs that were asked for."""
+        self.newest = iterate
+        if score is not None:
+            self.fit.steps.append(iterate.step)
+            self.fit.scores.append(score)
+            if score < (self.best.score if self.best else math.inf):
+                state = iterate.snapshot() if self.run.rule.reveal else None
+                self.best = _Best(iterate.average.clone(), iterate.step, score, state)
+        self.fit.best_step = self.best.step if self.best else iterate.step
+        if self.run.keep_every and iterate.step % self.run.keep_every == 0:
+            self.snapshots[iterate.step] = iterate.average.cpu().numpy().copy()
+
+    @property
+    def unseen(self) -> Tensor:
+        """The best averaged output of those that have not seen the held-out pixels; before a score, the newest."""
+        assert self.newest is not None  # noqa: S101  only asked for after a step
+        return self.best.average if self.best else self.newest.average
+
+    @property
+    def output(self) -> Tensor:
+        return self.unseen if self.revealed is None else self.revealed
+
+    @property
+    def forward(self) -> Callable[[Tensor], Tensor]:
+        assert self.newest is not None  # noqa: S101
+        return self.newest.forward
+
+    def reason(self, step: int) -> str | None:
+        """Return why the fit ends at this step, in words; None: it goes on."""
+        rule, limits = self.run.rule, self.run.limits
+        since = step - (self.best.step if self.best else step)
+        if self.run.control.is_stopped:
+            return "stopped by the user"
+        if step >= (ceiling := self.ceiling):
+            return f"reached {ceiling} steps"
+        if self.run.is_late:
+            return f"reached {limits.seconds:g} seconds"
+        if step >= rule.floor and since >= rule.patience:
+            return f"no better score for {since} steps"
+        return None
+
+    @property
+    def ceiling(self) -> int:
+        return min(self.run.rule.ceiling, self.run.limits.steps or self.run.rule.ceiling)
+
+    @property
+    def reveals(self) -> int:
+        """Steps of the last phase."""
+        wanted = math.ceil(self.run.rule.reveal * (self.best.step if self.best else 0))
+        most = self.run.limits.steps
+        return wanted if most is None else max(0, min(wanted, most - self.fit.last_step))
+
+    def reveal(self) -> Iterator[Progress]:
+        """Go on from the best iterate with nothing hidden, so that held-out pixels are used too."""
+        best = self.best
+        if best is None or best.state is None:
+            return
+        for iterate in self.iterates(self.problem, best.state):
+            self.newest, self.revealed, self.fit.revealed = iterate, iterate.average, iterate.step - best.step
+            yield from self.report("revealing", self.fit.last_step + self.fit.revealed, None)
+            if self.run.control.is_stopped or self.run.is_late or self.fit.revealed >= self.reveals:
+                return
+
+    def report(self, phase: Phase, step: int, score: float | None) -> Iterator[Progress]:
+        rule = self.run.rule
+        since = self.best.step if self.best else step
+        end = self.fit.last_step or min(self.ceiling, max(rule.floor, since + rule.patience))
+        expected = self.taken + (end + self.reveals) * (1 + self.left)  # the members to come like this one
+        return self.frame.report(phase, self.fit, step=self.taken + step, expected=expected, score=score)
+
+
+def _problem(run: Run, frame: Frame) -> Problem:
+    """Return what the task makes of one frame, with the missing pixels taken out."""
+    measured = run.axes.take(run.image, frame)
+    known = ~run.missing.find(measured, frame)
+    if not known.any():
+        raise ValueError(f"No pixel of frame {frame} is known")
+    y = torch.from_numpy(run.scale.apply(measured, known))
+    problem = crop(run.task, run.axes, frame).problem(y)
+    if known.all():
+        return problem
+    weight = torch.from_numpy(known.astype(np.float32))
+    return dataclasses.replace(problem, weight=weight if problem.weight is None else weight * problem.weight)

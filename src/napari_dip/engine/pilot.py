@@ -1,0 +1,140 @@
+"""A closed-form estimate that shows the network the way, and joins its result by as much as the risk allows."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_dip.engine.noise import NoiseModel, estimate_noise
+from napari_dip.engine.problem import Problem, identity
+from napari_dip.engine.ridge import nl_ridge_in_strips
+
+PROBE = 0.1  # of the noise: how far the measurement is moved to see how far the estimate follows
+FINE = 1.0  # px: standard deviation of the Gaussian that parts fine detail from the rest
+MOST_UNKNOWN = 0.2  # of the elements: with more, the patches are made of guesses
+
+
+@dataclass(frozen=True, eq=False)
+class Pilot:
+    """What a closed-form denoiser makes of a measurement, and how much of the noise is left in it.
+
+    Attributes
+    ----------
+    guide : Tensor
+        The estimate made without the held-out elements, (C, *spatial): the network may see it.
+    estimate : Tensor
+        The estimate made of all elements, (C, *spatial).
+    probe, response : Tensor
+        A random change of the measurement, as strong as its noise, and how the estimate follows it, (C, *spatial):
+        the mean of their product tells how much of the noise is left.
+    held : Tensor
+        Which elements are held out, boolean, (C, *spatial).
+    noise : NoiseModel
+        Of the measurement.
+    y : Tensor
+        The measurement.
+    """
+
+    guide: Tensor
+    estimate: Tensor
+    probe: Tensor
+    response: Tensor
+    held: Tensor
+    noise: NoiseModel
+
+    y: Tensor
+
+    def weights(self, x: Tensor) -> tuple[float, ...]:
+        """Return the pilot's weight in each band, 0 to 1, fine detail first, with which its mixture with x errs least.
+
+        At held-out elements, which x has not seen, the mean of (y - mixture)² + 2 Σ weight · penalty is the mixture's
+        squared error plus a constant: the plain held-out error for the network's part, Stein's unbiased risk estimate
+        (C. Stein, "Estimation of the mean of a multivariate normal distribution", 1981) for the pilot's.
+        """
+        differences = torch.stack([band[self.held] for band in _bands(self.estimate - x)])  # (bands, held)
+        missing = (self.y - x)[self.held]
+        cost = torch.stack([(self.probe * band)[self.held].mean() for band in _bands(self.response)])
+        count = differences.shape[1]
+        gram = (differences @ differences.T / count).double().cpu()
+        gain = (differences @ missing / count - cost).double().cpu()
+        return _between_zero_and_one(gram, gain)
+
+    def mixed(self, x: Tensor, weights: tuple[float, ...]) -> Tensor:
+        """Return x with the pilot's share in each band."""
+        bands = _bands(self.estimate - x)
+        return x + sum((weight * band for weight, band in zip(weights, bands, strict=True)), torch.zeros_like(x))
+
+
+def _bands(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Return fine detail and the rest, (C, *spatial) each, which sum to the image."""
+    smooth = image
+    taps = torch.exp(-0.5 * (torch.arange(-3, 4, device=image.device) / FINE) ** 2)
+    taps = taps / taps.sum()
+    for axis in range(1, image.ndim):
+        lines = smooth.movedim(axis, -1)
+        kept = lines.shape
+        lines = F.pad(lines.reshape(-1, 1, kept[-1]), (3, 3), mode="replicate")
+        smooth = F.conv1d(lines, taps[None, None]).reshape(kept).movedim(-1, axis)
+    return image - smooth, smooth
+
+
+def _between_zero_and_one(gram: Tensor, gain: Tensor) -> tuple[float, ...]:
+    """Return the w within 0 to 1 of least wᵀ gram w - 2 gain·w, by coordinate descent."""
+    w = torch.zeros_like(gain)
+    for _ in range(100):
+        for index in range(len(w)):
+            if (curvature := gram[index, index]) > 0:
+                rest = gram[index] @ w - curvature * w[index]
+                w[index] = ((gain[index] - rest) / curvature).clamp(0, 1)
+    return tuple(round(value, 4) for value in w.tolist())
+
+
+def make_pilot(problem: Problem, hidden: Problem, seed: int, passes: int) -> Generator[None, None, Pilot | None]:
+    """Yield while a pilot is made, and return it; None where there can be none.
+
+    It takes a problem whose data are pixels of the image, mostly known, with noise that can be told from them, and
+    `hidden`, the same with some elements held out.
+    """
+    held = problem.known() & ~hidden.known()
+    unknown = float((~problem.known()).float().mean())
+    if problem.forward is not identity or not bool(held.any()) or unknown > MOST_UNKNOWN:
+        return None
+    noise = estimate_noise(problem.y, problem.known())
+    if noise is None or not bool((noise.mean > 0).any()):
+        return None
+    generator = torch.Generator().manual_seed(seed + 0x9110)
+    y = _without(problem, noise, generator)
+    estimate = yield from nl_ridge_in_strips(y, noise, passes)
+    guide = yield from nl_ridge_in_strips(_without(hidden, noise, generator), noise, passes)
+    signs = torch.randint(0, 2, y.shape, generator=generator) * 2 - 1
+    probe = signs.to(y.device) * noise.variance(estimate).sqrt()
+    moved = yield from nl_ridge_in_strips(y + PROBE * probe, noise, passes)
+    return Pilot(guide, estimate, probe, (moved - estimate) / PROBE, held, noise, problem.y)
+
+
+def _without(problem: Problem, noise: NoiseModel, generator: torch.Generator) -> Tensor:
+    """Return y with its unknown elements replaced by their neighbourhood's mean and noise like the others'.
+
+    Without the noise the network would find the elements that are free of it, and the score, taken there, would not
+    see how much noise the pilot passes on.
+    """
+    known = problem.known()
+    if bool(known.all()):
+        return problem.y
+    filled = problem.y
+    pool = F.avg_pool2d if filled.ndim == 3 else F.avg_pool3d
+    size = 5
+    weight = known.float()
+    while True:
+        total = pool((filled * weight)[None], size, 1, size // 2)[0]
+        count = pool(weight[None], size, 1, size // 2)[0]
+        mean = total / count.clamp(min=1e-6)
+        if bool((known | (count > 1e-6)).all()):
+            break
+        size = 2 * size + 1
+    drawn = torch.randn(filled.shape, generator=generator).to(filled.device)
+    return torch.where(known, filled, mean + noise.variance(mean).sqrt() * drawn)

@@ -1,0 +1,191 @@
+"""A closed-form denoiser: similar patches of one image, each replaced by the best linear mixture of them.
+
+NL-Ridge: S. Herbreteau, C. Kervrann, "Towards a unified view of unsupervised non-local methods for image denoising:
+the NL-Ridge approach", ICIP 2022. Written from the paper's equations, for noise whose variance differs from pixel to
+pixel. It takes seconds and is the network's pilot: what it sees well (repeated structure), a network learns late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_dip.engine.noise import NoiseModel
+
+STRIDE = 4  # px between reference patches
+REACH = 18  # px: similar patches are looked for this far along each axis
+STRIP = 96  # rows handled at once: bounds the memory
+GROUPS = 256  # groups solved at once
+SMALLEST = 16  # px a side: smaller images are left alone
+OFFSET = 5.0  # standard deviations of the image
+
+
+class Pass(NamedTuple):
+    """One pass over the image: the patches' side in pixels, and how many similar ones make a group."""
+
+    patch: int
+    similar: int
+
+
+Work = Generator[None, None, Tensor]
+
+FIRST = {1: Pass(9, 18), 3: Pass(7, 18)}
+LATER = {1: Pass(7, 90), 3: Pass(5, 90)}
+
+
+def nl_ridge(y: Tensor, noise: NoiseModel, passes: int = 2) -> Tensor:
+    """Return the denoised image, shaped as y.
+
+    Parameters
+    ----------
+    y : Tensor
+        (C, *spatial), spatial (Y, X) or (Z, Y, X), finite everywhere; of a volume each plane by itself.
+    noise : NoiseModel
+        Of y.
+    passes : int
+        How often the mixtures are found anew from the last estimate, after a first pass without one.
+    """
+    work = nl_ridge_in_strips(y, noise, passes)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
+def nl_ridge_in_strips(y: Tensor, noise: NoiseModel, passes: int = 2) -> Work:
+    """Yield after each strip of rows, for a caller that wants to live meanwhile; return what `nl_ridge` does."""
+    if y.ndim == 4:
+        x = torch.empty_like(y)
+        for index, plane in enumerate(y.unbind(1)):
+            x[:, index] = yield from nl_ridge_in_strips(plane, noise, passes)
+        return x
+    noisy = noise.mean > 0
+    if min(y.shape[1:]) < SMALLEST or not bool(noisy.any()):
+        return y.clone()
+    kept = noisy.to(y.device)
+    x = y.clone()
+    x[kept] = yield from _denoise(y[kept], NoiseModel(noise.gain[noisy], noise.floor[noisy], noise.mean[noisy]), passes)
+    return x
+
+
+def _denoise(y: Tensor, noise: NoiseModel, passes: int) -> Work:
+    """Return y, (C, Y, X), denoised: patches span the channels, each in units of its noise."""
+    deviation = noise.mean.to(y.device).sqrt().view(-1, 1, 1)
+    kind = 1 if len(y) == 1 else 3
+    # far above zero, since mixtures that keep a large common offset have weights that sum to one
+    centre = y.mean((1, 2), keepdim=True) - OFFSET * y.std((1, 2), keepdim=True)
+    scaled = (y - centre) / deviation
+
+    def variance(x: Tensor) -> Tensor:
+        return noise.variance(x * deviation + centre) / deviation.square()
+
+    # without an estimate the variance is told from the neighbourhood's mean
+    near = F.avg_pool2d(scaled[None], 9, 1, 4, count_include_pad=False)[0]
+    x = yield from _pass(scaled, None, variance(near), FIRST[kind])
+    for _ in range(passes):
+        x = yield from _pass(scaled, x, variance(x), LATER[kind])
+    return x * deviation + centre
+
+
+def _pass(y: Tensor, estimate: Tensor | None, variance: Tensor, settings: Pass) -> Work:
+    """Return the mean of all patches' estimates, (C, Y, X), each weighted by how little noise it kept."""
+    size = y.shape[1:]
+    guide = y if estimate is None else estimate
+    y, guide, variance = (_extended(t, settings.patch) for t in (y, guide, variance))
+    total, weight = torch.zeros_like(y), torch.zeros_like(y[:1])
+    similar = min(settings.similar, _fewest_patches(y.shape[1:], settings.patch))
+    for top in range(0, y.shape[1] - settings.patch + 1, STRIP):
+        first = max(0, top - REACH)
+        rows = slice(first, min(y.shape[1], top + STRIP + REACH + settings.patch))
+        found = _similar(guide[:, rows], settings.patch, top - first, similar)
+        strip = _Strip(y[:, rows], None if estimate is None else guide[:, rows], variance[:, rows], settings.patch)
+        sums, counts = strip.mixed(found)
+        total[:, rows] += sums
+        weight[:, rows] += counts
+        yield
+    return (total / weight)[:, : size[0], : size[1]]
+
+
+def _extended(t: Tensor, patch: int) -> Tensor:
+    """Return t continued by reflection until reference patches reach its ends."""
+    down, right = ((patch - n) % STRIDE for n in t.shape[1:])
+    return F.pad(t[None], (0, right, 0, down), mode="reflect")[0]
+
+
+def _fewest_patches(size: torch.Size, patch: int) -> int:
+    """Return how many patches the corner of an image finds within reach."""
+    rows, columns = (min(REACH + 1, n - patch + 1) for n in size)
+    return rows * columns
+
+
+def _similar(guide: Tensor, patch: int, top: int, similar: int) -> Tensor:
+    """Return for each reference patch from row `top` on the indices of the patches most like it, (R, similar)."""
+    _, height, width = guide.shape
+    lines = range(top, min(top + STRIP, height - patch + 1), STRIDE)
+    used = guide[:, top : lines[-1] + patch]
+    outside = 1e4  # far from everything
+    padded = F.pad(guide, (REACH, REACH, REACH, REACH), value=outside)
+    distances = []
+    reach = range(2 * REACH + 1)
+    for down in reach:
+        shifted = padded[:, top + down : top + down + used.shape[1]]
+        apart = torch.stack([(shifted[:, :, right : right + width] - used).square().sum(0) for right in reach])
+        distances.append(F.avg_pool2d(apart[:, None], patch, STRIDE).flatten(1))
+    nearest = torch.cat(distances).T  # (R, offsets)
+    nearest[:, nearest.shape[1] // 2] = -1  # itself first
+    columns = torch.arange(0, width - patch + 1, STRIDE, device=guide.device)
+    own = torch.tensor(lines, device=guide.device)[:, None] * (width - patch + 1) + columns
+    found = nearest.topk(similar, largest=False, sorted=False).indices
+    shift = (found // len(reach) - REACH) * (width - patch + 1) + found % len(reach) - REACH
+    return own.flatten()[:, None] + shift
+
+
+class _Strip:
+    """The patches of some rows, and what their groups make of them."""
+
+    def __init__(self, y: Tensor, estimate: Tensor | None, variance: Tensor, patch: int):
+        self.shape, self.patch = y.shape, patch
+        self.y = _patches(y, patch)  # (L, n)
+        self.estimate = None if estimate is None else _patches(estimate, patch)
+        self.variance = _patches(variance, patch).sum(1)  # (L,)
+
+    def mixed(self, groups: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weighted sum of the patches' estimates, (C, Y, X), and of the weights, (1, Y, X)."""
+        total, weight = torch.zeros_like(self.y), self.y.new_zeros(len(self.y))
+        for group in torch.split(groups, GROUPS):
+            mixture = self.first(group) if self.estimate is None else self.later(group)  # (B, k, k)
+            trust = 1 / mixture.square().sum(1).clamp(1 / group.shape[1], 1)
+            estimates = mixture.mT @ self.y[group] * trust[..., None]
+            total.index_add_(0, group.flatten(), estimates.flatten(0, 1))
+            weight.index_add_(0, group.flatten(), trust.flatten())
+        counts = weight.expand(self.patch**2, -1)[None].contiguous()
+        return (
+            F.fold(total.T[None], self.shape[1:], self.patch)[0],
+            F.fold(counts, self.shape[1:], self.patch)[0],
+        )
+
+    def first(self, group: Tensor) -> Tensor:
+        """Return the mixtures of least unbiased risk estimate, from the noisy patches: I - (YᵀY)⁻¹ D."""
+        noisy = self.y[group]  # (B, k, n)
+        gram = noisy @ noisy.mT
+        eye = torch.eye(gram.shape[1], device=gram.device)
+        gram = gram + (1e-6 * gram.diagonal(dim1=1, dim2=2).mean(1) + 1e-9)[:, None, None] * eye
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+        return eye - inverse * self.variance[group][:, None, :]
+
+    def later(self, group: Tensor) -> Tensor:
+        """Return the mixtures of least risk if the estimate were the truth: (XᵀX + D)⁻¹ XᵀX, by its n x n dual."""
+        assert self.estimate is not None  # noqa: S101  `mixed` chose
+        clean = self.estimate[group]  # (B, k, n)
+        weighted = clean / self.variance[group][..., None]
+        dual = clean.mT @ weighted + torch.eye(clean.shape[2], device=clean.device)
+        return weighted @ torch.cholesky_solve(clean.mT, torch.linalg.cholesky(dual))
+
+
+def _patches(image: Tensor, patch: int) -> Tensor:
+    return F.unfold(image[None], patch)[0].T.contiguous()  # (L, C·patch²)
