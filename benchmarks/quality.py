@@ -140,6 +140,7 @@ def ring_correlation(image: Array, clean: Array, rings: int) -> Array:
 def colour(data: Path, size: int) -> Iterator[Case]:
     """Yield the three noisy colour images, σ = 25, that the authors of the deep image prior published."""
     for name in ("F16", "hill", "kodim03"):
+
         def read(kind: str, name: str = name) -> Array:
             return centre(imageio.imread(data / "dip_released" / f"denoise25_{name}_{kind}.png")[..., :3], size) / 255
 
@@ -158,7 +159,10 @@ def grey(data: Path, size: int) -> Iterator[Case]:
 
 def micro(data: Path, size: int) -> Iterator[Case]:
     """Yield pairs of real micrographs: one exposure, and the mean of many or a better one."""
-    pairs = {p.name.rsplit("_noisy", 1)[0]: (p, Path(str(p).replace("noisy", "clean"))) for p in data.glob("micro_*/*_noisy.*")}
+    pairs = {
+        p.name.rsplit("_noisy", 1)[0]: (p, Path(str(p).replace("noisy", "clean")))
+        for p in data.glob("micro_*/*_noisy.*")
+    }
     for path in data.glob("micro_gigadb/*lowsnr*"):
         pairs[path.name.split("-")[0]] = (path, Path(str(path).replace("lowsnr", "highsnr")))
     for name, paths in sorted(pairs.items()):

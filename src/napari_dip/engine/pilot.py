@@ -15,6 +15,7 @@ from napari_dip.engine.ridge import nl_ridge_in_strips
 
 PROBE = 0.1  # of the noise: how far the measurement is moved to see how far the estimate follows
 FINE = 1.0  # px: standard deviation of the Gaussian that parts fine detail from the rest
+LEAST_NOISE = 1e-8  # variance, of an image scaled to 0 to 1: less is rounding
 MOST_UNKNOWN = 0.2  # of the elements: with more, the patches are made of guesses
 
 
@@ -104,7 +105,7 @@ def make_pilot(problem: Problem, hidden: Problem, seed: int, passes: int) -> Gen
     if problem.forward is not identity or not bool(held.any()) or unknown > MOST_UNKNOWN:
         return None
     noise = estimate_noise(problem.y, problem.known())
-    if noise is None or not bool((noise.mean > 0).any()):
+    if noise is None or not bool((noise.mean > LEAST_NOISE).any()):
         return None
     generator = torch.Generator().manual_seed(seed + 0x9110)
     y = _without(problem, noise, generator)
@@ -123,18 +124,16 @@ def _without(problem: Problem, noise: NoiseModel, generator: torch.Generator) ->
     see how much noise the pilot passes on.
     """
     known = problem.known()
-    if bool(known.all()):
-        return problem.y
-    filled = problem.y
-    pool = F.avg_pool2d if filled.ndim == 3 else F.avg_pool3d
-    size = 5
-    weight = known.float()
-    while True:
-        total = pool((filled * weight)[None], size, 1, size // 2)[0]
-        count = pool(weight[None], size, 1, size // 2)[0]
-        mean = total / count.clamp(min=1e-6)
-        if bool((known | (count > 1e-6)).all()):
-            break
-        size = 2 * size + 1
-    drawn = torch.randn(filled.shape, generator=generator).to(filled.device)
-    return torch.where(known, filled, mean + noise.variance(mean).sqrt() * drawn)
+    mean, found, size = problem.y, known, 3
+    while not bool(found.all()):
+        near, count = (_box(t, size) for t in (problem.y * known, known.float()))
+        mean = torch.where(found, mean, near / count.clamp(min=1e-6))
+        found, size = found | (count > 1e-6), 2 * size + 1
+    drawn = torch.randn(mean.shape, generator=generator).to(mean.device)
+    return torch.where(known, mean, mean + noise.variance(mean).sqrt() * drawn)
+
+
+def _box(image: Tensor, size: int) -> Tensor:
+    """Return the mean over size x size pixels around each, outside counting as zero."""
+    planes = image.reshape(-1, 1, *image.shape[-2:])
+    return F.avg_pool2d(planes, size, 1, size // 2).reshape(image.shape)

@@ -1,0 +1,126 @@
+"""The pilot beside the network: its weight follows its risk, and it sees nothing that it must not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+import napari_dip as dip
+from napari_dip.engine.pilot import Pilot, _bands, _between_zero_and_one, make_pilot
+from napari_dip.engine.problem import Problem
+
+SIGMA = 0.1
+
+
+def clean_image(size=72):
+    y, x = np.mgrid[:size, :size] / size
+    return (0.3 + 0.4 * (np.hypot(x - 0.5, y - 0.5) < 0.3) + 0.1 * np.sin(20 * x)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    clean = torch.from_numpy(clean_image())[None]
+    return clean + SIGMA * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)), clean
+
+
+def finished(work):
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
+
+
+def problems(y, weight=None):
+    problem = Problem(y, tuple(y.shape), weight=weight)
+    return problem, dip.HeldOut().start(problem, 0)[0]
+
+
+@pytest.fixture(scope="module")
+def pilot(measured):
+    return finished(make_pilot(*problems(measured[0]), seed=0, passes=1))
+
+
+def test_the_mixture_is_hardly_worse_than_the_better_of_both(pilot, measured):
+    y, clean = measured
+    generator = torch.Generator().manual_seed(5)
+    chance = 2 * SIGMA**2 / int(pilot.held.sum())  # two weights, told from so many noisy values
+    for error in (0.0, 0.01, 0.03, 0.1):
+        x = clean + error * torch.randn(y.shape, generator=generator)
+        mixed = pilot.mixed(x, pilot.weights(x))
+        better = min(float((one - clean).square().mean()) for one in (x, pilot.estimate))
+        assert float((mixed - clean).square().mean()) < 1.02 * better + chance
+
+
+def test_a_blind_network_leaves_all_to_the_pilot(pilot, measured):
+    assert pilot.weights(torch.full_like(measured[1], 0.3))[1] > 0.9
+
+
+def test_the_guide_does_not_know_the_held_out_pixels(pilot, measured):
+    y, _ = measured
+    problem, hidden = problems(y)
+    held = problem.known() & ~hidden.known()
+    other = torch.where(held, 7.0, y)
+    changed = finished(make_pilot(problem, dataclasses.replace(hidden, y=other), seed=0, passes=1))
+    assert torch.equal(changed.guide, pilot.guide)
+    assert torch.equal(pilot.held, held)
+
+
+def test_missing_pixels_change_nothing_of_it(measured):
+    y, _ = measured
+    weight = torch.ones_like(y)
+    weight[:, 30:36, 30:36] = 0
+    made = [
+        finished(make_pilot(*problems(torch.where(weight > 0, y, fill), weight), seed=0, passes=1))
+        for fill in (0.0, 50.0)
+    ]
+    for field in ("guide", "estimate", "response"):
+        assert torch.equal(getattr(made[0], field), getattr(made[1], field))
+
+
+@pytest.mark.parametrize("case", ["operator", "nothing held out", "holes", "noiseless", "small"])
+def test_there_is_none_where_it_would_be_a_guess(measured, case):
+    y, _ = measured
+    problem, hidden = problems(y)
+    if case == "operator":
+        problem = dataclasses.replace(problem, forward=lambda x: 2 * x)
+    elif case == "nothing held out":
+        hidden = problem
+    elif case == "holes":
+        problem, hidden = problems(y, (torch.rand(y.shape, generator=torch.Generator().manual_seed(0)) > 0.4).float())
+    elif case == "noiseless":
+        problem, hidden = problems(torch.full_like(y, 0.5))
+    else:
+        problem, hidden = problems(y[:, :20, :20])
+    assert finished(make_pilot(problem, hidden, seed=0, passes=1)) is None
+
+
+def test_bands_sum_to_the_image_and_part_fine_from_coarse():
+    image = torch.rand(2, 20, 31, generator=torch.Generator().manual_seed(0))
+    fine, rest = _bands(image)
+    assert torch.allclose(fine + rest, image, atol=1e-6)
+    chess = torch.from_numpy(((np.indices((20, 20)).sum(0) % 2) * 2.0 - 1).astype(np.float32))[None]
+    assert float(_bands(chess)[1][:, 4:-4, 4:-4].abs().max()) < 0.02
+
+
+def test_weights_are_the_best_within_zero_and_one():
+    gram = torch.tensor([[2.0, 0.3], [0.3, 1.0]], dtype=torch.float64)
+    inside = torch.tensor([0.4, 0.7], dtype=torch.float64)
+    assert np.allclose(_between_zero_and_one(gram, gram @ inside), inside, atol=1e-3)
+    outside = gram @ torch.tensor([1.8, 0.2], dtype=torch.float64)
+    found = _between_zero_and_one(gram, outside)
+    grid = np.linspace(0, 1, 101)
+    w = np.stack(np.meshgrid(grid, grid, indexing="ij"), -1)  # (101, 101, 2)
+    values = np.einsum("abi,ij,abj->ab", w, gram.numpy(), w) - 2 * w @ outside.numpy()
+    best = divmod(int(np.argmin(values)), 101)
+    assert np.allclose(found, np.array(best) / 100, atol=0.011)
+
+
+def test_a_volume_has_a_pilot_too(measured):
+    y = torch.stack([measured[0]] * 3, 1)
+    made = finished(make_pilot(*problems(y), seed=0, passes=1))
+    assert isinstance(made, Pilot)
+    assert made.mixed(y, (0.5, 0.5)).shape == y.shape
