@@ -12,12 +12,23 @@ from importlib.metadata import version
 # not thirty-fold. OpenMP reads this when PyTorch loads, so it stands before the first import of it.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-from napari_dip.engine.fit import SOURCES, Coordinates, Iterate, Noise, Prior, Source, State, fit
+from napari_dip.engine.fit import SOURCES, Coordinates, Guide, Iterate, Noise, Prior, Source, State, fit
 from napari_dip.engine.networks import NETWORKS, Network, Skip
+from napari_dip.engine.noise import NoiseModel, estimate_noise
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration
 from napari_dip.engine.problem import Gaussian, Likelihood, Mask, Problem, RestorationError
 from napari_dip.engine.restore import PRESETS, Preset, iter_restore, restore
-from napari_dip.engine.stopping import RULES, FixedSteps, HeldOut, StoppingRule, WindowedVariance
+from napari_dip.engine.ridge import nl_ridge
+from napari_dip.engine.stopping import (
+    RULES,
+    Discrepancy,
+    FixedSteps,
+    HeldOut,
+    MovingVariance,
+    OtherExposure,
+    StoppingRule,
+    WindowedVariance,
+)
 from napari_dip.engine.tasks import TASKS, Denoise, Inpaint, Task
 
 __version__ = version("napari-dip")
@@ -31,16 +42,21 @@ __all__ = [
     "Control",
     "Coordinates",
     "Denoise",
+    "Discrepancy",
     "Fit",
     "FixedSteps",
     "Gaussian",
+    "Guide",
     "HeldOut",
     "Inpaint",
     "Iterate",
     "Likelihood",
     "Mask",
+    "MovingVariance",
     "Network",
     "Noise",
+    "NoiseModel",
+    "OtherExposure",
     "Preset",
     "Prior",
     "Problem",
@@ -53,7 +69,9 @@ __all__ = [
     "StoppingRule",
     "Task",
     "WindowedVariance",
+    "estimate_noise",
     "fit",
     "iter_restore",
+    "nl_ridge",
     "restore",
 ]

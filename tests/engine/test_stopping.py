@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,7 +24,7 @@ def problem(y, **more):
 
 @pytest.mark.parametrize("rule", [kind() for kind in dip.RULES], ids=lambda rule: type(rule).__name__)
 def test_every_rule_leaves_the_measurement_alone_and_scores_on_the_device(rule):
-    y = torch.rand(1, 40, 40)
+    y = torch.rand(1, 48, 48)
     started, criterion = rule.start(problem(y), seed=0)
     assert torch.equal(started.y, y)
     score = criterion(iterate(y))
@@ -105,3 +106,48 @@ def test_a_fit_with_pixels_hidden_never_sees_them(noisy):
         fitted = dip.fit(problem(values, weight=started.weight), prior, CPU)
         ends.append(list(itertools.islice(fitted, 10))[-1].average)
     assert torch.equal(*ends)
+
+
+def test_the_moving_variance_falls_when_the_outputs_calm_down():
+    _, criterion = dip.MovingVariance().start(problem(torch.zeros(1, 20, 20)), seed=0)
+    generator = torch.Generator().manual_seed(0)
+    scores = [
+        float(criterion(iterate(strength * torch.randn(1, 20, 20, generator=generator), step)))
+        for step, strength in enumerate([1.0] * 150 + [0.1] * 100, 1)
+    ]
+    assert scores[50] == float("inf")
+    assert scores[140] == pytest.approx(0.9 / 1.9, rel=0.15)  # of white noise, by the geometric series
+    assert scores[-1] < 0.02
+
+
+def test_the_discrepancy_is_least_where_the_residual_is_as_strong_as_the_noise():
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.1 * torch.randn(1, 96, 96, generator=generator)
+    _, criterion = dip.Discrepancy().start(problem(0.5 + noise), seed=0)
+    scores = [float(criterion(iterate(torch.full_like(noise, 0.5) + share * noise))) for share in (-0.5, 0.0, 0.5, 0.9)]
+    assert min(scores) == scores[1]
+    assert scores[1] < 0.1
+
+
+def test_the_discrepancy_needs_an_image_to_tell_the_noise_from():
+    with pytest.raises(ValueError, match="cannot be told"):
+        dip.Discrepancy().start(problem(torch.rand(1, 20, 20)), seed=0)
+
+
+def test_another_exposure_likes_the_clean_image_best_whatever_its_gain():
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.rand(3, 30, 40, generator=generator)
+    one, two = (clean + 0.3 * torch.randn(clean.shape, generator=generator) for _ in range(2))
+    exposure = (200 * two + 7).movedim(0, -1).numpy()
+    _, criterion = dip.OtherExposure(exposure).start(problem(one), seed=0)
+    scores = [float(criterion(iterate(x))) for x in (clean, one, clean.mean() + 0 * clean)]
+    assert scores[0] < scores[1] < scores[2]
+    with pytest.raises(ValueError, match=r"shape \(5, 5\)"):
+        dip.OtherExposure(exposure[:5, :5, 0]).start(problem(one), seed=0)
+
+
+def test_another_exposure_stops_a_fit(scene):
+    rng = np.random.default_rng(0)
+    one, two = (scene + rng.normal(0, 12, scene.shape) for _ in range(2))
+    result = dip.restore(one, stop=dip.OtherExposure(two, ceiling=600))
+    assert np.std(result.image - scene) < 0.6 * 12

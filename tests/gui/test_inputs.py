@@ -50,7 +50,8 @@ def test_an_image_that_cannot_be_restored_is_refused_in_words(
 
 def test_settings_that_do_not_go_together_disable_run(unplaced: DeepImagePrior, model: ViewerModel) -> None:
     model.add_image(picture(32, 32))
-    network = unplaced.options.advanced.editors["prior"].editors["network"].forms[dip.Skip]  # type: ignore[attr-defined]
+    unplaced.options.advanced.value = Advanced(prior=dip.Prior())
+    network = unplaced.options.advanced.editors["prior"].editor.editors["network"].forms[dip.Skip]  # type: ignore[attr-defined]
     network.editors["up"].value = (8, 8)
     network.changed.emit()
     assert "Skip.up has 2 values for 5 levels" in unplaced.place.text()

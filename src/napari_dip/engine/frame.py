@@ -123,7 +123,8 @@ class FrameFit:
     def report(self, phase: Phase, fit: Fit, *, step: int, expected: int, score: float | None) -> Iterator[Progress]:
         """Yield the progress of a step, and while the run is paused a sign of life now and then."""
         run = self.run
-        run.clock.append(time.perf_counter())
+        if phase != "preparing":
+            run.clock.append(time.perf_counter())
         now = Progress(
             phase=phase,
             frame=run.frames.index(self.frame),
@@ -168,6 +169,8 @@ class Member:
 
     def progress(self, hidden: Problem, criterion: Criterion) -> Iterator[Progress]:
         run, rule, started = self.run, self.run.rule, time.perf_counter()
+        run.clock.clear()
+        run.clock.append(started)
         for iterate in self.iterates(hidden):
             score = float(criterion(iterate)) if iterate.step % rule.every == 0 else None
             self.keep(iterate, score)

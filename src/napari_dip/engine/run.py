@@ -120,7 +120,7 @@ class Run:
             fits=tuple(dataclasses.replace(fit) for fit in fits),
             settings=self.settings(),
             machine=self.machine(),
-            notes=self.notes(len(fits)),
+            notes=self.notes(fits),
         )
 
     def settings(self) -> dict[str, Any]:
@@ -154,10 +154,21 @@ class Run:
             "threads": torch.get_num_threads(),
         }
 
-    def notes(self, fitted: int) -> tuple[str, ...]:
+    def notes(self, fits: list[Fit]) -> tuple[str, ...]:
         notes = []
+        if weights := [fit.pilot for fit in fits if fit.pilot]:
+            fine, rest = np.mean(weights, 0)
+            notes.append(
+                f"Made of {_fits(len(fits))} and a closed-form pilot (NL-Ridge), whose weight is {fine:.2f} in fine "
+                f"detail and {rest:.2f} in the rest"
+            )
+        fitted = len({fit.frame for fit in fits})
         if fitted < len(self.frames):
             notes.append(f"Ended after {fitted} of {len(self.frames)} frames: the others are as they were")
         if self.dtype.kind in "iu" and self.dtype.itemsize == 8:
             notes.append(f"{self.dtype} values above 2^53 are rounded to what float64 holds")
         return tuple(notes)
+
+
+def _fits(count: int) -> str:
+    return "one fit" if count == 1 else f"{count} fits"

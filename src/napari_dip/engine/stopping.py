@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from napari_dip.engine.fit import Iterate
-from napari_dip.engine.problem import Problem
+from napari_dip.engine.noise import estimate_noise
+from napari_dip.engine.problem import Array, Problem
 
 Criterion = Callable[[Iterate], Tensor]
 """Scores an iterate's average: 0-d, stays on the device; lower is better, inf = cannot tell yet."""
@@ -122,6 +124,117 @@ class WindowedVariance:
 
 
 @dataclass(frozen=True)
+class MovingVariance:
+    """ES-EMV: an exponentially moving variance of the outputs, which needs no memory of them.
+
+    Source: Wang et al., "Early Stopping for Deep Image Prior", arXiv 2112.06074 (weight 0.1, patience 1000).
+    """
+
+    weight: Annotated[float, {"min": 0.001, "max": 0.5, "tooltip": "Of the newest output"}] = 0.1
+    every: Steps = 1
+    floor: Steps = 1
+    ceiling: Steps = 5000
+    patience: Steps = 1000
+    reveal: Annotated[float, {"min": 0.0, "max": 0.0, "tooltip": "Nothing is hidden"}] = 0.0
+
+    def start(self, problem: Problem, seed: int) -> tuple[Problem, Criterion]:
+        sample = _sample(problem.shape, SAMPLE, seed)
+        mean: Tensor | None = None
+        variance = torch.zeros(())
+        settled = 10 / self.weight  # steps until the start is forgotten
+
+        def score(iterate: Iterate) -> Tensor:
+            nonlocal sample, mean, variance
+            sample = sample.to(iterate.x.device)
+            x = iterate.x.flatten()[sample]
+            if mean is None:
+                mean, variance = x.clone(), variance.to(x.device)
+            change = x - mean
+            mean = mean + self.weight * change
+            variance = (1 - self.weight) * (variance + self.weight * change.square().mean())
+            return variance if iterate.step >= settled else torch.full((), torch.inf)
+
+        return problem, score
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """The averaged output whose residual is as strong as the noise (V. A. Morozov's discrepancy principle, 1966).
+
+    The noise is estimated from the image, see `estimate_noise`. Nothing is hidden from the fit.
+    """
+
+    factor: Annotated[float, {"min": 0.1, "max": 2.0, "tooltip": "The residual's variance in units of the noise's"}] = (
+        1.0
+    )
+    every: Steps = 10
+    floor: Steps = 100
+    ceiling: Steps = 6000
+    patience: Steps = 200
+    reveal: Annotated[float, {"min": 0.0, "max": 0.0, "tooltip": "Nothing is hidden"}] = 0.0
+
+    def start(self, problem: Problem, seed: int) -> tuple[Problem, Criterion]:
+        noise = estimate_noise(problem.y, problem.known())
+        if noise is None:
+            raise ValueError(
+                "The noise cannot be told from this image: it has too few blocks of 8 x 8 px that are wholly known; "
+                "take HeldOut or FixedSteps"
+            )
+        y, known = problem.y, problem.known()
+
+        def score(iterate: Iterate) -> Tensor:
+            nonlocal y, known
+            predicted = iterate.forward(iterate.average)
+            y, known = y.to(predicted.device), known.to(predicted.device)
+            relative = (predicted - y).square() / noise.variance(predicted).clamp(min=1e-12)
+            return ((relative * known).sum() / known.sum() / self.factor).log().abs()
+
+        return problem, score
+
+
+@dataclass(frozen=True, eq=False)
+class OtherExposure:
+    """The averaged output that tells best what another exposure of the same scene shows: its noise is another.
+
+    The other exposure may differ in gain and offset. It is for Python only, since a form cannot hold an image.
+
+    Parameters
+    ----------
+    image : array
+        Shaped as one frame, or as its spatial axes; of colours the last axis may be the colours.
+    """
+
+    image: Array
+    every: Steps = 10
+    floor: Steps = 100
+    ceiling: Steps = 6000
+    patience: Steps = 300
+    reveal: float = 0.0
+
+    def start(self, problem: Problem, seed: int) -> tuple[Problem, Criterion]:
+        other = torch.from_numpy(np.asarray(self.image, np.float32))
+        if other.shape == (*problem.y.shape[1:], problem.y.shape[0]):
+            other = other.movedim(-1, 0)
+        if other.shape not in (problem.y.shape, problem.y.shape[1:]):
+            raise ValueError(f"The other exposure has shape {tuple(other.shape)}, a frame {tuple(problem.y.shape)}")
+        other = other.expand(problem.y.shape)
+        known = problem.known() & torch.isfinite(other).to(problem.y.device)
+        values = other.to(known.device)[known].double()
+        values = values - values.mean()
+
+        def score(iterate: Iterate) -> Tensor:
+            nonlocal known, values
+            predicted = iterate.forward(iterate.average)
+            known, values = known.to(predicted.device), values.to(predicted.device)
+            x = predicted[known].double()
+            x = x - x.mean()
+            explained = (x @ values).square() / x.square().sum().clamp(min=1e-12)
+            return (1 - explained / values.square().sum()).float()  # what a gain and an offset leave unexplained
+
+        return problem, score
+
+
+@dataclass(frozen=True)
 class FixedSteps:
     """So many steps, then stop: the averaged output at the end is the result."""
 
@@ -153,4 +266,4 @@ def _sample(shape: tuple[int, ...], most: int, seed: int) -> Tensor:
     return torch.randperm(size, generator=torch.Generator().manual_seed(seed))[:most]
 
 
-RULES = (HeldOut, WindowedVariance, FixedSteps)
+RULES = (HeldOut, WindowedVariance, MovingVariance, Discrepancy, FixedSteps)

@@ -121,7 +121,7 @@ class ChoiceEdit(Editor):
             self.combo.addItem(words(cls.__name__))
             self.combo.setItemData(index, summary(cls), Qt.ItemDataRole.ToolTipRole)
         self.column = QVBoxLayout(self)
-        self.column.setContentsMargins(10, 0, 0, 0)
+        self.column.setContentsMargins(6, 0, 0, 0)
         self.combo.currentIndexChanged.connect(self._choose)
         self._choose(0)
 

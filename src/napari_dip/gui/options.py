@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
@@ -12,6 +12,7 @@ import napari_dip as dip
 from napari_dip.engine import devices
 from napari_dip.gui.form import DataForm, form
 
+Preset = Literal[tuple(preset.name for preset in dip.PRESETS)]  # type: ignore[valid-type]
 Device = Literal[("auto", *devices.available())]  # type: ignore[valid-type]
 
 
@@ -25,6 +26,13 @@ class Output:
         Where the fit runs; auto is the fastest that is there.
     """
 
+    preset: Annotated[
+        Preset,  # type: ignore[valid-type]
+        {
+            "tooltip": "quick: a look in seconds. standard: two networks and a pilot. best: three and a pilot, slower. "
+            "plain: one network, no pilot"
+        },
+    ] = "standard"
     device: Device = "auto"  # type: ignore[valid-type]
     seed: Annotated[int, {"min": 0, "tooltip": "The same seed gives the same result; another one a variation"}] = 0
     as_source: Annotated[
@@ -61,9 +69,10 @@ class Advanced:
         dip.StoppingRule | None,
         {"label": "stopping rule", "tooltip": "When a fit ends, and which of its steps is kept; auto: the task's rule"},
     ] = None
-    prior: Annotated[dip.Prior, {"tooltip": "The network, what feeds it, and how it is fitted"}] = field(
-        default_factory=dip.Prior
-    )
+    prior: Annotated[
+        dip.Prior | None,
+        {"tooltip": "The network, what feeds it, and how it is fitted; auto: the preset's networks and its pilot"},
+    ] = None
 
 
 class Options(QWidget):
@@ -89,6 +98,7 @@ class Options(QWidget):
         """Return the settings as the arguments of a `Request`; ValueError where they do not go together."""
         output, advanced = self.output.value, self.advanced.value
         return {
+            "preset": output.preset,
             "prior": advanced.prior,
             "stop": advanced.stop,
             "device": output.device,

@@ -1,4 +1,4 @@
-"""Two small widgets with no more than a layer, a device, a seed and a limit: for a quick result and for scripts."""
+"""Two small widgets with no more than a layer and a few settings: for a quick result and for scripts."""
 
 # no postponed annotations: magicgui and napari look types up when a widget is made
 from collections.abc import Generator
@@ -21,6 +21,9 @@ Device = Annotated[
 ]
 Seed = Annotated[int, {"min": 0, "max": 2**31 - 1, "tooltip": "The same seed gives the same result"}]
 Steps = Annotated[int, {"min": 1, "max": 100_000, "label": "max steps", "tooltip": "The fit ends here at the latest"}]
+Preset = Annotated[
+    str, {"choices": [preset.name for preset in dip.PRESETS], "tooltip": "How much time the result may take"}
+]
 Source = Annotated[Image, {"tooltip": "The image to restore; of a stack, the plane that is shown"}]
 Marks = Annotated[Labels, {"tooltip": "Every pixel that is painted, with any label, is filled"}]
 Result: TypeAlias = FunctionWorker[list[LayerDataTuple]]
@@ -28,11 +31,17 @@ Result: TypeAlias = FunctionWorker[list[LayerDataTuple]]
 
 @magic_factory(call_button="Denoise", labels=True)
 def denoise_widget(
-    viewer: Viewer, image: Source, device: Device = "auto", seed: Seed = 0, max_steps: Steps = 3000
+    viewer: Viewer,
+    image: Source,
+    preset: Preset = "standard",
+    device: Device = "auto",
+    seed: Seed = 0,
+    max_steps: Steps = 3000,
 ) -> Result:
     """Remove the noise of an image layer."""
     chosen = origin(image, shown_plane(image, viewer.dims))
-    return _start(chosen, dip.Denoise(), {"device": device, "seed": seed, "max_steps": max_steps})
+    settings = {"preset": preset, "device": device, "seed": seed, "max_steps": max_steps}
+    return _start(chosen, dip.Denoise(), settings)
 
 
 @magic_factory(call_button="Inpaint", labels=True)

@@ -42,20 +42,22 @@ class Request:
 
     origin: Origin
     task: dip.Task
-    prior: dip.Prior
-    stop: dip.StoppingRule | None
-    device: str
-    seed: int
-    dtype: Literal["source", "float32"]
-    keep_every: int
+    preset: str = "standard"
+    prior: dip.Prior | None = None
+    stop: dip.StoppingRule | None = None
+    device: str = "auto"
+    seed: int = 0
+    dtype: Literal["source", "float32"] = "source"
+    keep_every: int = 0
 
     @property
     def rule(self) -> dip.StoppingRule:
-        return self.stop or self.task.stop
+        of_preset = next((preset.stop for preset in dip.PRESETS if preset.name == self.preset), None)
+        return self.stop or of_preset or self.task.stop
 
     def progress(self, image: Any, control: dip.Control) -> Iterator[dip.Progress]:
         return dip.iter_restore(
-            image, self.task, self.prior, self.stop, axes=self.origin.axes, each=self.origin.each,
+            image, self.task, self.prior, self.stop, preset=self.preset, axes=self.origin.axes, each=self.origin.each,
             device=self.device, seed=self.seed, keep_every=self.keep_every, dtype=self.dtype, control=control,
         )  # fmt: skip
 

@@ -28,7 +28,7 @@ from napari_dip.gui.plots import ScorePlot
 from napari_dip.gui.session import ENDED, Request, Session, State, Tick
 
 COLOURS = {"warning": ("#ffb14a", "#a34e00"), "error": ("#ff8a80", "#b3261e")}  # in a dark and a light theme
-SCORES = {"HeldOut": "held-out error", "WindowedVariance": "variance"}
+SCORES = {"HeldOut": "held-out error", "WindowedVariance": "variance", "MovingVariance": "variance"}
 
 
 class DeepImagePrior(QWidget):
@@ -233,6 +233,8 @@ def _score(rule: Any) -> tuple[str, str]:
 def progress_text(tick: Tick) -> str:
     """Return where a run is, in words: "840 of about 1,200 · 41 steps/s · 9 s left"."""
     parts = [f"plane {tick.frame + 1:,} of {tick.frames:,}"] if tick.frames > 1 else []
+    if tick.phase == "preparing":
+        return " · ".join([*parts, "making the pilot"])
     parts.append(f"{tick.step:,} of about {tick.about:,}")
     if tick.phase == "paused":
         return " · ".join([*parts, "paused"])
