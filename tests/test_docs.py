@@ -176,6 +176,7 @@ DESCRIBED = (
     dip.Prior,
     dip.Noise,
     dip.Coordinates,
+    dip.Guide,
 )
 
 

@@ -27,7 +27,7 @@ def rms(a, b):
     return float(np.sqrt(np.mean((np.asarray(a, float) - b) ** 2)))
 
 
-@pytest.mark.parametrize(("preset", "fits"), [("quick", 1), ("standard", 2), ("best", 3)])
+@pytest.mark.parametrize(("preset", "fits"), [("quick", 1), ("standard", 2), ("best", 4)])
 def test_presets_average_their_fits_and_say_the_pilots_weight(grainy, clean, preset, fits):
     result = dip.restore(grainy, preset=preset, **FEW)
     assert [fit.member for fit in result.fits] == list(range(fits))

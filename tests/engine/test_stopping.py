@@ -116,7 +116,7 @@ def test_the_moving_variance_falls_when_the_outputs_calm_down():
         for step, strength in enumerate([1.0] * 150 + [0.1] * 100, 1)
     ]
     assert scores[50] == float("inf")
-    assert scores[140] == pytest.approx(0.9 / 1.9, rel=0.15)  # of white noise, by the geometric series
+    assert scores[140] == pytest.approx(2 * 0.9 / 1.9, rel=0.15)  # of white noise, by the geometric series
     assert scores[-1] < 0.02
 
 

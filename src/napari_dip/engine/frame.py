@@ -233,7 +233,8 @@ class Member:
 
     @property
     def ceiling(self) -> int:
-        return min(self.run.rule.ceiling, self.run.limits.steps or self.run.rule.ceiling)
+        limits = (self.run.limits.steps, self.run.most if self.frame.pilot else None)
+        return min([self.run.rule.ceiling, *(limit for limit in limits if limit is not None)])
 
     @property
     def reveals(self) -> int:

@@ -34,6 +34,8 @@ class Preset:
         their mean and the pilot are joined with the weights of least held-out risk. Empty: no pilot.
     passes : int
         Of the pilot over the image: more take longer and make it better.
+    most : int, optional
+        Steps of each member at most: the pilot brings the detail that a fit learns late.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Preset:
     stop: StoppingRule | None = None
     members: tuple[Prior, ...] = ()
     passes: int = 2
+    most: int | None = None
 
 
 def restore(
@@ -159,6 +162,7 @@ def iter_restore(
         prior=prior or chosen.prior,
         members=() if prior else chosen.members,
         passes=chosen.passes,
+        most=chosen.most,
         rule=stop or chosen.stop or task.stop,
         missing=Missing(axes_, tuple(masks), saturation),
         fill=fill or task.fills,
@@ -196,8 +200,8 @@ def _checked(image: Any, axes: str | None, each: str) -> tuple[Any, Axes]:
 _GUIDED = Prior(network=Skip(down=(32,) * 5, up=32), source=Guide())
 _SMALL = Prior(network=Skip(down=(32,) * 5, up=32))
 PRESETS = (
-    Preset("quick", stop=HeldOut(floor=100, ceiling=150, patience=50), members=(_GUIDED,), passes=1),
-    Preset("standard", members=(_GUIDED, _SMALL)),
-    Preset("best", members=(_GUIDED, _SMALL, Prior())),
+    Preset("quick", _SMALL, HeldOut(floor=100, ceiling=600, patience=50), (_GUIDED,), passes=1, most=150),
+    Preset("standard", members=(_GUIDED, _SMALL), most=1000),
+    Preset("best", members=(_GUIDED, _GUIDED, _SMALL, Prior()), most=3000),
     Preset("plain"),
 )

@@ -42,6 +42,7 @@ class Run:
     prior: Prior
     members: tuple[Prior, ...]
     passes: int
+    most: int | None
     rule: StoppingRule
     missing: Missing
     fill: bool
@@ -130,6 +131,7 @@ class Run:
             "prior": settings_of(self.prior),
             "members": settings_of(self.members),
             "passes": self.passes,
+            "most": self.most,
             "stop": settings_of(self.rule),
             "axes": self.axes.letters,
             "each": self.axes.each,
