@@ -82,7 +82,7 @@ def stop(drawing: Drawing) -> None:
     sample = samples.micrograph()
     rule = dip.HeldOut(patience=5000, ceiling=1000)  # goes on, so that the rise is seen
     steps, errors = [], []
-    for progress in dip.iter_restore(sample.image, stop=rule, max_steps=drawing.max_steps, device=drawing.device):
+    for progress in dip.iter_restore(sample.image, preset="plain", stop=rule, max_steps=drawing.max_steps):
         if progress.score is not None:
             steps.append(progress.step)
             errors.append(float(np.mean((progress.image() - sample.truth) ** 2)))

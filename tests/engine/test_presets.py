@@ -88,6 +88,8 @@ def test_a_stop_while_the_pilot_is_made_still_gives_a_result(grainy):
     control = dip.Control()
     last = None
     for last in dip.iter_restore(grainy, control=control):
+        if last.phase == "preparing":
+            assert last.restoration().ended == "running"
         assert last.image().shape == grainy.shape
         control.stop()
     result = last.restoration()

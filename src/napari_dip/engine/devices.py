@@ -51,6 +51,11 @@ def precision(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+def closed_form(device: torch.device) -> torch.device:
+    """Return where linear systems in float64 are solved for a fit on this device: MPS has neither."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def _isa_allows_amx() -> bool:
     """Return whether oneDNN may use AMX: ONEDNN_MAX_CPU_ISA can forbid it."""
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "DEFAULT")).upper()

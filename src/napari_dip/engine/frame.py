@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_dip.engine import devices
 from napari_dip.engine.assembly import Restored
 from napari_dip.engine.blocks import Frame, crop
 from napari_dip.engine.fit import Iterate, Prior, State, fit
@@ -63,14 +64,15 @@ class FrameFit:
         run = self.run
         if not run.members or run.task.keeps_known:
             return
-        on_device = (self.problem.to(run.device), hidden.to(run.device))
+        place = devices.closed_form(run.device)
+        on_device = (self.problem.to(place), hidden.to(place))
         work: Generator[None, None, Pilot | None] = make_pilot(*on_device, seed=run.seed, passes=run.passes)
         record = Fit(self.frame)
         while not run.control.is_stopped and not run.is_late:
             try:
                 next(work)
             except StopIteration as end:
-                self.pilot = end.value
+                self.pilot = end.value and end.value.to(run.device)
                 return
             yield from self.report("preparing", record, step=0, expected=run.rule.floor, score=None)
 
@@ -109,6 +111,8 @@ class FrameFit:
         return self.run.assembly.preview(self.estimate())
 
     def restored(self) -> Restored:
+        if not self.members:
+            return Restored(self.estimate(), self.problem, self.problem.forward)
         first = self.members[0]
         return Restored(self.estimate(), self.problem, first.forward, dict(first.snapshots))
 
@@ -116,9 +120,8 @@ class FrameFit:
         run = self.run
         if self.is_done:
             return run.result(run.assembly, fits=run.fits)
-        if not self.members:
-            return run.result(run.assembly, fits=run.fits)
-        return run.result(run.assembly.with_frame(self.frame, self.restored()), fits=[*run.fits, *self.fits])
+        fits = self.fits or [Fit(self.frame)]
+        return run.result(run.assembly.with_frame(self.frame, self.restored()), fits=[*run.fits, *fits])
 
     def report(self, phase: Phase, fit: Fit, *, step: int, expected: int, score: float | None) -> Iterator[Progress]:
         """Yield the progress of a step, and while the run is paused a sign of life now and then."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -48,6 +49,11 @@ class Pilot:
     noise: NoiseModel
 
     y: Tensor
+
+    def to(self, device: torch.device) -> Pilot:
+        """Return the pilot with its tensors on a device."""
+        names = ("guide", "estimate", "probe", "response", "held", "y")
+        return dataclasses.replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     def weights(self, x: Tensor) -> tuple[float, ...]:
         """Return the pilot's weight in each band, 0 to 1, fine detail first, with which its mixture with x errs least.

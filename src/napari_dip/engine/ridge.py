@@ -171,20 +171,21 @@ class _Strip:
 
     def first(self, group: Tensor) -> Tensor:
         """Return the mixtures of least unbiased risk estimate, from the noisy patches: I - (YᵀY)⁻¹ D."""
-        noisy = self.y[group]  # (B, k, n)
+        noisy = self.y[group].double()  # (B, k, n); nearly singular where patches are alike
         gram = noisy @ noisy.mT
-        eye = torch.eye(gram.shape[1], device=gram.device)
+        eye = torch.eye(gram.shape[1], device=gram.device, dtype=gram.dtype)
         gram = gram + (1e-6 * gram.diagonal(dim1=1, dim2=2).mean(1) + 1e-9)[:, None, None] * eye
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
-        return eye - inverse * self.variance[group][:, None, :]
+        return (eye - inverse * self.variance[group][:, None, :]).float()
 
     def later(self, group: Tensor) -> Tensor:
         """Return the mixtures of least risk if the estimate were the truth: (XᵀX + D)⁻¹ XᵀX, by its n x n dual."""
         assert self.estimate is not None  # noqa: S101  `mixed` chose
-        clean = self.estimate[group]  # (B, k, n)
+        clean = self.estimate[group].double()  # (B, k, n); large where there is hardly any noise
         weighted = clean / self.variance[group][..., None]
-        dual = clean.mT @ weighted + torch.eye(clean.shape[2], device=clean.device)
-        return weighted @ torch.cholesky_solve(clean.mT, torch.linalg.cholesky(dual))
+        dual = clean.mT @ weighted
+        dual = dual + torch.eye(clean.shape[2], device=clean.device, dtype=dual.dtype)
+        return (weighted @ torch.cholesky_solve(clean.mT, torch.linalg.cholesky(dual))).float()
 
 
 def _patches(image: Tensor, patch: int) -> Tensor:
