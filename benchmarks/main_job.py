@@ -4,7 +4,7 @@
     python benchmarks/main_job.py DATA --table    # what benchmarks/results/main_job.json says
 
 Resumable: what the JSON has is not run again. Part 1, the commands, wants an otherwise idle machine; part 2 records
-each run's averaged outputs to max(3000, twice its stop) steps, with the held-out pixels of that run hidden.
+each plain run's averaged outputs to max(3000, twice its stop) steps, with the held-out pixels of that run hidden.
 """
 
 from __future__ import annotations
@@ -28,9 +28,12 @@ from napari_dip.engine import devices
 from napari_dip.engine.blocks import Missing, measure_scale, name_axes
 
 RESULTS = Path(__file__).parent / "results" / "main_job.json"
-CASES = {
-    "denoise": ("denoise25_hill_noisy.png", "denoise25_hill_GT.png", (0, 1, 2)),
-    "inpaint": ("inpaint50_house_masked.png", "inpaint50_house_GT.png", (0,)),
+HILL = ("denoise25_hill_noisy.png", "denoise25_hill_GT.png")
+CASES = {  # the sub-command and its preset: the files, the seeds
+    "denoise standard": (*HILL, (0, 1, 2)),
+    "denoise quick": (*HILL, (0, 1, 2)),
+    "denoise plain": (*HILL, (0, 1, 2)),
+    "inpaint standard": ("inpaint50_house_masked.png", "inpaint50_house_GT.png", (0,)),
 }
 LONGEST = 3000  # steps recorded at least
 
@@ -63,9 +66,10 @@ def commands(data: Path, results: dict[str, Any]) -> None:
 def command(case: str, degraded: Path, *, truth: Path, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out, report = Path(folder) / "out.png", Path(folder) / "report.json"
-        call = [sys.executable, "-m", "napari_dip", case, str(degraded), "-o", str(out), "--seed", str(seed)]
-        call += ["--truth", str(truth), "--report", str(report)]
-        if case == "inpaint":  # zero is missing in these images: non-zero marks what is known
+        task, preset = case.split()
+        call = [sys.executable, "-m", "napari_dip", task, str(degraded), "-o", str(out), "--seed", str(seed)]
+        call += ["--preset", preset, "--truth", str(truth), "--report", str(report)]
+        if task == "inpaint":  # zero is missing in these images: non-zero marks what is known
             call += ["--mask", str(degraded), "--mask-keeps"]
         started = time.perf_counter()
         subprocess.run(call, check=True)  # noqa: S603
@@ -78,15 +82,17 @@ def command(case: str, degraded: Path, *, truth: Path, seed: int) -> dict[str, A
             "ssim": written["truth"]["ssim_output"],
             **{key: written[key] for key in ("steps", "best_step", "ended", "threads", "precision")},
             "last_step": written["fits"][0]["last_step"],
+            "best_steps": [fit["best_step"] for fit in written["fits"]],
+            "pilot": written["fits"][0]["pilot"],
             "peak_memory_bytes": written["peak_memory_bytes"],
         }
 
 
 def records(data: Path, results: dict[str, Any]) -> None:
     """Record the averaged outputs' PSNR of each denoising run far beyond its stop."""
-    degraded, truth, seeds = CASES["denoise"]
+    degraded, truth, seeds = CASES["denoise plain"]
     for seed in seeds:
-        run = results["runs"].setdefault(f"denoise seed {seed}", {})
+        run = results["runs"].setdefault(f"denoise plain seed {seed}", {})
         length = max(LONGEST, 2 * run.get("last_step", 0))
         if len(run.get("record_psnr", ())) * 10 < length:
             run["record_psnr"] = record(imageio.imread(data / degraded), imageio.imread(data / truth), seed, length)

@@ -128,7 +128,7 @@ def _similar(guide: Tensor, patch: int, top: int, similar: int) -> Tensor:
     _, height, width = guide.shape
     lines = range(top, min(top + STRIP, height - patch + 1), STRIDE)
     used = guide[:, top : lines[-1] + patch]
-    outside = 1e4  # far from everything
+    outside = 1e3 * (1 + float(guide.abs().max()))  # far from everything
     padded = F.pad(guide, (REACH, REACH, REACH, REACH), value=outside)
     distances = []
     reach = range(2 * REACH + 1)
