@@ -56,7 +56,7 @@ def test_iterate_shows_a_falling_error_and_stops_where_it_says(tmp_path):
 def test_own_stopping_rule_decides(tmp_path):
     printed = run("own_stopping_rule.py", tmp_path)
     assert 20 <= int(re.search(r"kept step (\d+): ", printed)[1]) <= 40
-    assert "'name': 'Discrepancy'" in printed
+    assert "'name': 'AsStrongAsNoise'" in printed
 
 
 def test_every_library_example_is_tested():

@@ -15,7 +15,7 @@ from napari_dip import samples
 
 
 @dataclass(frozen=True)
-class Discrepancy:
+class AsStrongAsNoise:
     """The averaged output whose difference from the measurement is as strong as the noise."""
 
     every: int = 5
@@ -42,6 +42,6 @@ def noise_level(y: Tensor, known: Tensor) -> Tensor:
 
 
 image = samples.micrograph().image[100:148, 100:148]
-result = dip.restore(image, stop=Discrepancy(), max_steps=40)
+result = dip.restore(image, stop=AsStrongAsNoise(), max_steps=40)
 print(f"kept step {result.best_step}: {result.ended}")
 print(f"the rule is in the report: {result.report()['settings']['stop']}")

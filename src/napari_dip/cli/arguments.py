@@ -61,9 +61,10 @@ def add_files(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", choices=[preset.name for preset in dip.PRESETS], default="standard")
+    parser.add_argument("--preset", choices=[preset.name for preset in dip.PRESETS], default="standard",
+                        help="how much time the result may take; default: standard")  # fmt: skip
     parser.add_argument("--stop", type=rule, metavar="RULE", help=f"one of {', '.join(_names(dip.RULES))}, as "
-                        "FixedSteps or 'FixedSteps(steps=800)'; default: the task's own")  # fmt: skip
+                        "FixedSteps or 'FixedSteps(steps=800)'; default: the preset's, else the task's")  # fmt: skip
     parser.add_argument("--max-steps", type=_positive, metavar="N", help="end each fit at the latest then")
     parser.add_argument("--max-seconds", type=float, metavar="S", help="end the run at the latest then")
     parser.add_argument("--keep-every", type=_positive, default=0, metavar="N", help="steps between kept outputs")

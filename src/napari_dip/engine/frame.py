@@ -40,21 +40,25 @@ class FrameFit:
         self.is_done = False
 
     def progress(self) -> Iterator[Progress]:
-        run = self.run
-        hidden, criterion = run.rule.start(self.problem, run.seed)
+        run, started = self.run, time.perf_counter()
+        hidden, _ = run.rule.start(self.problem, run.seed)
         yield from self.prepare(hidden)
+        prepared = time.perf_counter() - started
         problem = self.problem
         priors: tuple[Prior, ...] = (run.prior,)
         if self.pilot is not None:
-            problem, hidden = (dataclasses.replace(one, guide=self.pilot.guide) for one in (problem, hidden))
             priors = run.members
+            if problem.guide is None:
+                problem, hidden = (dataclasses.replace(one, guide=self.pilot.guide) for one in (problem, hidden))
         for index, prior in enumerate(priors):
             left = len(priors) - index - 1
             member = Member(self, prior, problem, seed=run.seed + index * BETWEEN_SEEDS, left=left)
             self.members.append(member)
+            _, criterion = run.rule.start(self.problem, run.seed)  # hides the same pixels, and knows no other member
             yield from member.progress(hidden, criterion)
             if run.control.is_stopped or run.is_late:
                 break
+        self.members[0].fit.seconds += prepared
         run.assembly.add(self.frame, self.restored())
         run.fits.extend(self.fits)
         self.is_done = True
@@ -84,7 +88,7 @@ class FrameFit:
 
     @property
     def kept(self) -> list[Member]:
-        """The members that count: those that came to their end, or the one there is."""
+        """The members that count: those that came to their end, or else the first as far as it came."""
         ended = [member for member in self.members if member.is_done]
         return ended or self.members[:1]
 
@@ -186,7 +190,7 @@ class Member:
         if self.best is None and self.newest is not None:
             self.fit.best_step = self.newest.step
         self.fit.seconds = time.perf_counter() - started
-        self.is_done = True
+        self.is_done = not run.control.is_stopped and not run.is_late
 
     def iterates(self, problem: Problem, start: State | None = None) -> Iterator[Iterate]:
         run = self.run

@@ -102,7 +102,7 @@ class Restoration:
     steps : tuple of int
         The step of each output in `stack`.
     fits : tuple of Fit
-        One record a frame.
+        One record a frame, or where members are averaged one for each of them that counts.
     settings : dict
         What the run was asked for, as JSON: task, prior, rule, axes and limits.
     machine : dict
@@ -162,11 +162,11 @@ class Progress:
         Preparing: the pilot is made, no step is taken yet. Revealing: the stop was found, and held-out pixels are
         shown to the fit for the last steps.
     frame, frames : int
-        The fit under way, from 0, and how many there are.
+        The frame under way, from 0, and how many there are.
     step : int
-        Of this fit.
+        Of all fits of this frame.
     expected : int
-        Its last step, if no better score comes.
+        The frame's last step, if no better score comes.
     rate : float
         Steps per second, over the last ones.
     score : float or None

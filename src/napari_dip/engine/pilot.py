@@ -33,8 +33,8 @@ class Pilot:
     probe, response : Tensor
         A random change of the measurement, as strong as its noise, and how the estimate follows it, (C, *spatial):
         the mean of their product tells how much of the noise is left.
-    held : Tensor
-        Which elements are held out, boolean, (C, *spatial).
+    held, known : Tensor
+        Which elements are held out, and which are known, boolean, (C, *spatial).
     noise : NoiseModel
         Of the measurement.
     y : Tensor
@@ -46,13 +46,14 @@ class Pilot:
     probe: Tensor
     response: Tensor
     held: Tensor
+    known: Tensor
     noise: NoiseModel
 
     y: Tensor
 
     def to(self, device: torch.device) -> Pilot:
         """Return the pilot with its tensors on a device."""
-        names = ("guide", "estimate", "probe", "response", "held", "y")
+        names = ("guide", "estimate", "probe", "response", "held", "known", "y")
         return dataclasses.replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     def weights(self, x: Tensor) -> tuple[float, ...]:
@@ -71,9 +72,10 @@ class Pilot:
         return _between_zero_and_one(gram, gain)
 
     def mixed(self, x: Tensor, weights: tuple[float, ...]) -> Tensor:
-        """Return x with the pilot's share in each band."""
+        """Return x with the pilot's share in each band, where the measurement is known: elsewhere the pilot guesses."""
         bands = _bands(self.estimate - x)
-        return x + sum((weight * band for weight, band in zip(weights, bands, strict=True)), torch.zeros_like(x))
+        share = sum((weight * band for weight, band in zip(weights, bands, strict=True)), torch.zeros_like(x))
+        return x + share * self.known
 
 
 def _bands(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,7 +122,7 @@ def make_pilot(problem: Problem, hidden: Problem, seed: int, passes: int) -> Gen
     signs = torch.randint(0, 2, y.shape, generator=generator) * 2 - 1
     probe = signs.to(y.device) * noise.variance(estimate).sqrt()
     moved = yield from nl_ridge_in_strips(y + PROBE * probe, noise, passes)
-    return Pilot(guide, estimate, probe, (moved - estimate) / PROBE, held, noise, problem.y)
+    return Pilot(guide, estimate, probe, (moved - estimate) / PROBE, held, problem.known(), noise, problem.y)
 
 
 def _without(problem: Problem, noise: NoiseModel, generator: torch.Generator) -> Tensor:

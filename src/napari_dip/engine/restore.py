@@ -25,7 +25,7 @@ class Preset:
     Parameters
     ----------
     prior : Prior
-        What is fitted.
+        What is fitted where there is no pilot.
     stop : StoppingRule, optional
         When a fit ends; None: by the task's own rule.
     members : tuple of Prior

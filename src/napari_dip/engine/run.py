@@ -158,11 +158,12 @@ class Run:
 
     def notes(self, fits: list[Fit]) -> tuple[str, ...]:
         notes = []
-        if weights := [fit.pilot for fit in fits if fit.pilot]:
-            fine, rest = np.mean(weights, 0)
+        if piloted := [fit for fit in fits if fit.pilot]:
+            fine, rest = np.mean([fit.pilot for fit in piloted], 0)
+            count = 1 + max(fit.member for fit in piloted)
             notes.append(
-                f"Made of {_fits(len(fits))} and a closed-form pilot (NL-Ridge), whose weight is {fine:.2f} in fine "
-                f"detail and {rest:.2f} in the rest"
+                f"Made of {'one fit' if count == 1 else f'{count} fits'} and a closed-form pilot (NL-Ridge), whose "
+                f"weight is {fine:.2f} in fine detail and {rest:.2f} in the rest"
             )
         fitted = len({fit.frame for fit in fits})
         if fitted < len(self.frames):
@@ -170,7 +171,3 @@ class Run:
         if self.dtype.kind in "iu" and self.dtype.itemsize == 8:
             notes.append(f"{self.dtype} values above 2^53 are rounded to what float64 holds")
         return tuple(notes)
-
-
-def _fits(count: int) -> str:
-    return "one fit" if count == 1 else f"{count} fits"

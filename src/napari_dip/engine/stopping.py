@@ -115,8 +115,8 @@ class WindowedVariance:
         def score(iterate: Iterate) -> Tensor:
             nonlocal sample, ring
             sample, ring = sample.to(iterate.x.device), ring.to(iterate.x.device)
-            ring[iterate.step % self.window] = iterate.x.flatten()[sample]
-            if iterate.step < self.window:
+            ring[iterate.step // self.every % self.window] = iterate.x.flatten()[sample]
+            if iterate.step < self.window * self.every:
                 return torch.full((), torch.inf)
             return ring.var(0, correction=0).mean()
 
@@ -196,7 +196,7 @@ class Discrepancy:
 class OtherExposure:
     """The averaged output that tells best what another exposure of the same scene shows: its noise is another.
 
-    The other exposure may differ in gain and offset. It is for Python only, since a form cannot hold an image.
+    The other exposure may differ in gain and offset of each channel. For Python only: a form cannot hold an image.
 
     Parameters
     ----------
@@ -219,17 +219,16 @@ class OtherExposure:
             raise ValueError(f"The other exposure has shape {tuple(other.shape)}, a frame {tuple(problem.y.shape)}")
         other = other.expand(problem.y.shape)
         known = problem.known() & torch.isfinite(other).to(problem.y.device)
-        values = other.to(known.device)[known].double()
-        values = values - values.mean()
+        values = _centred(other.to(known.device), known)
 
         def score(iterate: Iterate) -> Tensor:
             nonlocal known, values
             predicted = iterate.forward(iterate.average)
             known, values = known.to(predicted.device), values.to(predicted.device)
-            x = predicted[known].double()
-            x = x - x.mean()
-            explained = (x @ values).square() / x.square().sum().clamp(min=1e-12)
-            return (1 - explained / values.square().sum()).float()  # what a gain and an offset leave unexplained
+            x = _centred(predicted, known)
+            explained = (x * values).sum(1).square() / x.square().sum(1).clamp(min=1e-12)
+            # what a gain and an offset leave unexplained
+            return (1 - explained / values.square().sum(1).clamp(min=1e-12)).mean().float()
 
         return problem, score
 
@@ -256,6 +255,13 @@ class FixedSteps:
 
     def start(self, problem: Problem, seed: int) -> tuple[Problem, Criterion]:
         return problem, lambda iterate: torch.full((), torch.inf)
+
+
+def _centred(image: Tensor, known: Tensor) -> Tensor:
+    """Return each channel's known elements less their mean, 0 elsewhere, (C, elements), float64."""
+    values, counts = (t.flatten(1).double() for t in (torch.where(known, image, 0), known))
+    mean = values.sum(1, keepdim=True) / counts.sum(1, keepdim=True).clamp(min=1)
+    return (values - mean) * counts
 
 
 def _sample(shape: tuple[int, ...], most: int, seed: int) -> Tensor:

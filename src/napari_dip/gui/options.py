@@ -29,8 +29,8 @@ class Output:
     preset: Annotated[
         Preset,  # type: ignore[valid-type]
         {
-            "tooltip": "quick: a look in seconds. standard: two networks and a pilot. best: three and a pilot, slower. "
-            "plain: one network, no pilot"
+            "tooltip": "quick: a first look. standard: two fits and a pilot. best: four fits and a pilot, slower. "
+            "plain: one fit, no pilot"
         },
     ] = "standard"
     device: Device = "auto"  # type: ignore[valid-type]
@@ -67,7 +67,10 @@ class Advanced:
 
     stop: Annotated[
         dip.StoppingRule | None,
-        {"label": "stopping rule", "tooltip": "When a fit ends, and which of its steps is kept; auto: the task's rule"},
+        {
+            "label": "stopping rule",
+            "tooltip": "When a fit ends, and which of its steps is kept; auto: the preset's or the task's",
+        },
     ] = None
     prior: Annotated[
         dip.Prior | None,
