@@ -42,7 +42,7 @@ def test_presets_average_their_fits_and_say_the_pilots_weight(grainy, clean, pre
 def test_even_quick_is_better_than_the_plain_prior_on_white_noise(grainy, clean):
     plain = dip.restore(grainy, preset="plain", max_steps=300)
     quick = dip.restore(grainy, preset="quick")
-    assert rms(quick.image, clean) < 0.9 * rms(plain.image, clean)
+    assert rms(quick.image, clean) < rms(plain.image, clean)
     assert quick.report()["steps"] < 200
 
 

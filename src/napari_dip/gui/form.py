@@ -95,7 +95,7 @@ class DataForm(Editor):
         if isinstance(editor, ChoiceEdit):
             self.grid.addRow(caption(row.label, row.tooltip), editor.combo)
             self.grid.addRow(editor)
-        elif isinstance(editor, AutoEdit) and isinstance(editor.editor, _Titled):
+        elif isinstance(editor, AutoEdit) and isinstance(editor.editor, (_Titled, DataForm)):
             self.grid.addRow(caption(row.label, row.tooltip), editor.auto)
             self.grid.addRow(editor)
         elif isinstance(editor, DataForm):
