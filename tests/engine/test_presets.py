@@ -43,6 +43,7 @@ def test_even_quick_is_better_than_the_plain_prior_on_white_noise(grainy, clean)
     plain = dip.restore(grainy, preset="plain", max_steps=300)
     quick = dip.restore(grainy, preset="quick")
     assert rms(quick.image, clean) < rms(plain.image, clean)
+    assert rms(quick.image, clean) < 0.3 * rms(grainy, clean)
     assert quick.report()["steps"] < 200
 
 

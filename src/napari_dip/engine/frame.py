@@ -84,7 +84,8 @@ class FrameFit:
 
     @property
     def fits(self) -> list[Fit]:
-        return [member.fit for member in self.kept]
+        weights = self.weights()
+        return [dataclasses.replace(member.fit, pilot=weights) for member in self.kept]
 
     @property
     def kept(self) -> list[Member]:
@@ -104,11 +105,13 @@ class FrameFit:
             return self.average()
         if not self.members:
             return self.pilot.estimate
-        unseen = torch.stack([member.unseen for member in self.kept]).mean(0)
-        weights = self.pilot.weights(unseen)
-        for record in self.fits:
-            record.pilot = weights
-        return self.pilot.mixed(self.average(), weights)
+        return self.pilot.mixed(self.average(), self.weights())
+
+    def weights(self) -> tuple[float, ...]:
+        """Return the pilot's weight in each band; none without a pilot or a fit."""
+        if self.pilot is None or not self.members:
+            return ()
+        return self.pilot.weights(torch.stack([member.unseen for member in self.kept]).mean(0))
 
     def image(self) -> Array:
         """Return the frame as it is now, for a preview."""
@@ -185,12 +188,12 @@ class Member:
             if reason := self.reason(iterate.step):
                 self.fit.ended, self.fit.last_step = reason, iterate.step
                 break
-        if self.reveals and not run.control.is_stopped and not run.is_late:
+        self.is_done = not run.control.is_stopped and not run.is_late
+        if self.reveals and self.is_done:
             yield from self.reveal()
         if self.best is None and self.newest is not None:
             self.fit.best_step = self.newest.step
         self.fit.seconds = time.perf_counter() - started
-        self.is_done = not run.control.is_stopped and not run.is_late
 
     def iterates(self, problem: Problem, start: State | None = None) -> Iterator[Iterate]:
         run = self.run

@@ -35,7 +35,7 @@ class Preset:
     passes : int
         Of the pilot over the image: more take longer and make it better.
     most : int, optional
-        Steps of each member at most: the pilot brings the detail that a fit learns late.
+        Steps of each member at most, before its last phase: the pilot brings the detail that a fit learns late.
     """
 
     name: str
