@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_dip.engine.noise import QUANTILE, QUANTILE_OF_WHITE, NoiseModel, _blocks, estimate_noise
+from napari_dip.engine.correlation import blocks_of
+from napari_dip.engine.noise import BLOCK, QUANTILE, QUANTILE_OF_WHITE, NoiseModel, estimate_noise
 
 
 def smooth(size=160):
@@ -16,7 +17,7 @@ def smooth(size=160):
 
 def test_the_quantile_of_white_noise_is_what_the_code_says():
     noise = torch.randn(1600, 1600, generator=torch.Generator().manual_seed(1))
-    _, power = _blocks(noise, torch.ones_like(noise, dtype=torch.bool))
+    power = blocks_of(noise, torch.ones_like(noise, dtype=torch.bool), BLOCK).power
     assert float(power.quantile(QUANTILE)) == pytest.approx(QUANTILE_OF_WHITE, rel=0.005)
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_dip.engine.correlation import reach, shrunk
 from napari_dip.engine.noise import NoiseModel, estimate_noise
 from napari_dip.engine.problem import Problem, identity
 from napari_dip.engine.ridge import nl_ridge_in_strips
@@ -34,7 +35,8 @@ class Pilot:
         A random change of the measurement, as strong as its noise, and how the estimate follows it, (C, *spatial):
         the mean of their product tells how much of the noise is left.
     held, known : Tensor
-        Which elements are held out, and which are known, boolean, (C, *spatial).
+        Which elements are held out together with all that tell of their noise, and which are known, boolean,
+        (C, *spatial).
     noise : NoiseModel
         Of the measurement.
     y : Tensor
@@ -120,8 +122,9 @@ def make_pilot(problem: Problem, hidden: Problem, seed: int, passes: int) -> Gen
     estimate = yield from nl_ridge_in_strips(y, noise, passes)
     guide = yield from nl_ridge_in_strips(_without(hidden, noise, generator), noise, passes)
     signs = torch.randint(0, 2, y.shape, generator=generator) * 2 - 1
-    probe = signs.to(y.device) * noise.variance(estimate).sqrt()
+    probe = noise.draw(estimate, signs.to(y.device).float())
     moved = yield from nl_ridge_in_strips(y + PROBE * probe, noise, passes)
+    held = problem.known() & shrunk(~hidden.known(), reach(noise.correlation))
     return Pilot(guide, estimate, probe, (moved - estimate) / PROBE, held, problem.known(), noise, problem.y)
 
 
@@ -138,7 +141,7 @@ def _without(problem: Problem, noise: NoiseModel, generator: torch.Generator) ->
         mean = torch.where(found, mean, near / count.clamp(min=1e-6))
         found, size = found | (count > 1e-6), 2 * size + 1
     drawn = torch.randn(mean.shape, generator=generator).to(mean.device)
-    return torch.where(known, mean, mean + noise.variance(mean).sqrt() * drawn)
+    return torch.where(known, mean, mean + noise.draw(mean, drawn))
 
 
 def _box(image: Tensor, size: int) -> Tensor:

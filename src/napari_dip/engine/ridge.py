@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_dip.engine.correlation import LAGS
 from napari_dip.engine.noise import NoiseModel
 
 STRIDE = 4  # px between reference patches
@@ -69,7 +70,8 @@ def nl_ridge_in_strips(y: Tensor, noise: NoiseModel, passes: int = 2) -> Work:
         return y.clone()
     kept = noisy.to(y.device)
     x = y.clone()
-    x[kept] = yield from _denoise(y[kept], NoiseModel(noise.gain[noisy], noise.floor[noisy], noise.mean[noisy]), passes)
+    own = NoiseModel(noise.gain[noisy], noise.floor[noisy], noise.mean[noisy], noise.correlation)
+    x[kept] = yield from _denoise(y[kept], own, passes)
     return x
 
 
@@ -86,13 +88,14 @@ def _denoise(y: Tensor, noise: NoiseModel, passes: int) -> Work:
 
     # without an estimate the variance is told from the neighbourhood's mean
     near = F.avg_pool2d(scaled[None], 9, 1, 4, count_include_pad=False)[0]
-    x = yield from _pass(scaled, None, variance(near), FIRST[kind])
+    correlation = None if noise.correlation is None else noise.correlation.to(y.device)
+    x = yield from _pass(scaled, None, variance(near), correlation, FIRST[kind])
     for _ in range(passes):
-        x = yield from _pass(scaled, x, variance(x), LATER[kind])
+        x = yield from _pass(scaled, x, variance(x), correlation, LATER[kind])
     return x * deviation + centre
 
 
-def _pass(y: Tensor, estimate: Tensor | None, variance: Tensor, settings: Pass) -> Work:
+def _pass(y: Tensor, estimate: Tensor | None, variance: Tensor, correlation: Tensor | None, settings: Pass) -> Work:
     """Return the mean of all patches' estimates, (C, Y, X), each weighted by how little noise it kept."""
     size = y.shape[1:]
     guide = y if estimate is None else estimate
@@ -103,8 +106,8 @@ def _pass(y: Tensor, estimate: Tensor | None, variance: Tensor, settings: Pass) 
         first = max(0, top - REACH)
         rows = slice(first, min(y.shape[1], top + STRIP + REACH + settings.patch))
         found = _similar(guide[:, rows], settings.patch, top - first, similar)
-        strip = _Strip(y[:, rows], None if estimate is None else guide[:, rows], variance[:, rows], settings.patch)
-        sums, counts = strip.mixed(found)
+        like = None if estimate is None else guide[:, rows]
+        sums, counts = _Strip(y[:, rows], like, variance[:, rows], correlation, settings.patch).mixed(found)
         total[:, rows] += sums
         weight[:, rows] += counts
         yield
@@ -148,8 +151,8 @@ def _similar(guide: Tensor, patch: int, top: int, similar: int) -> Tensor:
 class _Strip:
     """The patches of some rows, and what their groups make of them."""
 
-    def __init__(self, y: Tensor, estimate: Tensor | None, variance: Tensor, patch: int):
-        self.shape, self.patch = y.shape, patch
+    def __init__(self, y: Tensor, estimate: Tensor | None, variance: Tensor, correlation: Tensor | None, patch: int):
+        self.shape, self.patch, self.correlation = y.shape, patch, correlation
         self.y = _patches(y, patch)  # (L, n)
         self.estimate = None if estimate is None else _patches(estimate, patch)
         self.variance = _patches(variance, patch).sum(1)  # (L,)
@@ -175,17 +178,40 @@ class _Strip:
         gram = noisy @ noisy.mT
         eye = torch.eye(gram.shape[1], device=gram.device, dtype=gram.dtype)
         gram = gram + (1e-6 * gram.diagonal(dim1=1, dim2=2).mean(1) + 1e-9)[:, None, None] * eye
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
-        return (eye - inverse * self.variance[group][:, None, :]).float()
+        factor = torch.linalg.cholesky(gram)
+        if self.correlation is None:
+            removed = torch.cholesky_inverse(factor) * self.variance[group][:, None, :]
+        else:
+            removed = torch.cholesky_solve(self.covariance(group), factor)
+        return (eye - removed).float()
 
     def later(self, group: Tensor) -> Tensor:
-        """Return the mixtures of least risk if the estimate were the truth: (XᵀX + D)⁻¹ XᵀX, by its n x n dual."""
+        """Return the mixtures of least risk if the estimate were the truth: (XᵀX + D)⁻¹ XᵀX.
+
+        For white noise D is diagonal, and the n x n dual is cheaper.
+        """
         assert self.estimate is not None  # noqa: S101  `mixed` chose
         clean = self.estimate[group].double()  # (B, k, n); large where there is hardly any noise
-        weighted = clean / self.variance[group][..., None]
-        dual = clean.mT @ weighted
-        dual = dual + torch.eye(clean.shape[2], device=clean.device, dtype=dual.dtype)
-        return (weighted @ torch.cholesky_solve(clean.mT, torch.linalg.cholesky(dual))).float()
+        if self.correlation is None:
+            weighted = clean / self.variance[group][..., None]
+            dual = clean.mT @ weighted
+            dual = dual + torch.eye(clean.shape[2], device=clean.device, dtype=dual.dtype)
+            return (weighted @ torch.cholesky_solve(clean.mT, torch.linalg.cholesky(dual))).float()
+        gram = clean @ clean.mT
+        noise = self.covariance(group)
+        floor = 1e-3 * noise.diagonal(dim1=1, dim2=2).mean(1)  # a cut-off autocorrelation is none quite
+        noise = noise + floor[:, None, None] * torch.eye(gram.shape[1], device=gram.device, dtype=gram.dtype)
+        return torch.cholesky_solve(gram, torch.linalg.cholesky(gram + noise)).float()
+
+    def covariance(self, group: Tensor) -> Tensor:
+        """Return D, the expected products of the noise of patches, (B, k, k): neighbours overlap."""
+        assert self.correlation is not None  # noqa: S101  the callers looked
+        columns = self.shape[2] - self.patch + 1
+        shifts = [at[:, :, None] - at[:, None, :] for at in (group // columns, group % columns)]
+        near = (shifts[0].abs() <= LAGS) & (shifts[1].abs() <= LAGS)
+        down, right = (shift.clamp(-LAGS, LAGS) + LAGS for shift in shifts)
+        deviation = self.variance[group].double().sqrt()
+        return deviation[:, :, None] * deviation[:, None, :] * self.correlation.double()[down, right] * near
 
 
 def _patches(image: Tensor, patch: int) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_dip.engine.correlation import autocorrelation, grown, reach
 from napari_dip.engine.fit import Iterate
 from napari_dip.engine.noise import estimate_noise
 from napari_dip.engine.problem import Array, Problem
@@ -18,6 +19,7 @@ from napari_dip.engine.problem import Array, Problem
 Criterion = Callable[[Iterate], Tensor]
 """Scores an iterate's average: 0-d, stays on the device; lower is better, inf = cannot tell yet."""
 
+MOST_HIDDEN = 0.25  # of the pixels, where their neighbours are hidden with them
 SAMPLE = 16384  # elements: enough for the variance of an image, cheap at every step
 Steps = Annotated[int, {"min": 1, "unit": "steps"}]
 
@@ -58,7 +60,8 @@ class HeldOut:
     """Some of the known pixels are hidden from the fit; their error in the averaged output is the score.
 
     Noise is independent of what the network has seen elsewhere, so this error falls while structure is learned
-    and rises when noise is. Whole pixels are hidden, all channels at once, since channels may share noise.
+    and rises when noise is. Whole pixels are hidden, all channels at once, since channels may share noise. Where the
+    noise is correlated (`autocorrelation`), so are the neighbours that would tell of it, and fewer pixels are scored.
     """
 
     fraction: Annotated[float, {"min": 0.001, "max": 0.5, "tooltip": "Share of the known pixels"}] = 0.05
@@ -75,17 +78,20 @@ class HeldOut:
         known = problem.known()
         generator = torch.Generator().manual_seed(seed + 0x5EED)
         share = max(self.fraction, min(0.2, self.least / max(1, int(known.any(0).sum()))))
-        hidden = torch.rand(known.shape[1:], generator=generator) < share  # (*spatial)
-        hidden = known & hidden.to(known.device)
-        count = int(hidden.sum())
-        if count < 20 or bool((known & ~hidden).sum() < count):
+        down, right = near = reach(autocorrelation(problem.y.detach().cpu(), known.cpu()))
+        if any(near):
+            share = min(share, MOST_HIDDEN / ((2 * down + 1) * (2 * right + 1)))
+        drawn = (torch.rand(known.shape[1:], generator=generator) < share).to(known.device)  # (*spatial)
+        where = known & drawn
+        count = int(where.sum())
+        if count < 20 or bool((known & ~where).sum() < count):
             raise ValueError(
                 f"Too few known pixels to hold some out: {int(known.any(0).sum())} are known, {count} values "
                 f"would be hidden; take FixedSteps or a larger fraction than {self.fraction:g}"
             )
         shown = problem.weight if problem.weight is not None else torch.ones_like(problem.y)
-        weight = torch.where(hidden, 0.0, shown)
-        target, where = problem.y[hidden], hidden
+        weight = torch.where(grown(drawn, near), 0.0, shown)
+        target = problem.y[where]
 
         def score(iterate: Iterate) -> Tensor:
             predicted = iterate.forward(iterate.average)
