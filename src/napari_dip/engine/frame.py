@@ -16,6 +16,7 @@ from torch import Tensor
 from napari_dip.engine import devices
 from napari_dip.engine.assembly import Restored
 from napari_dip.engine.blocks import Frame, crop
+from napari_dip.engine.correlation import reach
 from napari_dip.engine.fit import Iterate, Prior, State, fit
 from napari_dip.engine.outcome import Fit, Phase, Progress, Restoration
 from napari_dip.engine.pilot import Pilot, make_pilot
@@ -84,8 +85,9 @@ class FrameFit:
 
     @property
     def fits(self) -> list[Fit]:
+        near = reach(self.pilot.noise.correlation if self.pilot else None)
         weights = self.weights()
-        return [dataclasses.replace(member.fit, pilot=weights) for member in self.kept]
+        return [dataclasses.replace(member.fit, pilot=weights, reach=near) for member in self.kept]
 
     @property
     def kept(self) -> list[Member]:

@@ -67,6 +67,8 @@ class Fit:
         The reason, in words.
     pilot : tuple of float
         Weight of the pilot in the frame's result, 0 to 1: in fine detail, and in the rest; empty without a pilot.
+    reach : tuple of int
+        How far along y and x the pilot took the noise for correlated, in px.
     """
 
     frame: tuple[int, ...] = ()
@@ -79,6 +81,7 @@ class Fit:
     seconds: float = 0.0
     ended: str = "running"
     pilot: tuple[float, ...] = ()
+    reach: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +140,7 @@ class Restoration:
         """Return the record of the run as a dictionary that is valid JSON."""
         fits = [dataclasses.asdict(fit) for fit in self.fits]
         for fit in fits:
-            fit["frame"], fit["pilot"] = list(fit["frame"]), list(fit["pilot"])
+            fit.update({name: list(fit[name]) for name in ("frame", "pilot", "reach")})
             fit["scores"] = [score if np.isfinite(score) else None for score in fit["scores"]]
         return {
             **self.machine,

@@ -165,6 +165,12 @@ class Run:
                 f"Made of {'one fit' if count == 1 else f'{count} fits'} and a closed-form pilot (NL-Ridge), whose "
                 f"weight is {fine:.2f} in fine detail and {rest:.2f} in the rest"
             )
+        if reaches := sorted({fit.reach for fit in fits if any(fit.reach)}):
+            down, right = reaches[-1]
+            notes.append(
+                f"The noise is correlated from pixel to pixel, up to {down} px along y and {right} px along x: "
+                f"so many neighbours of held-out pixels are hidden too"
+            )
         fitted = len({fit.frame for fit in fits})
         if fitted < len(self.frames):
             notes.append(f"Ended after {fitted} of {len(self.frames)} frames: the others are as they were")
