@@ -87,7 +87,8 @@ class FrameFit:
     def fits(self) -> list[Fit]:
         near = reach(self.pilot.noise.correlation if self.pilot else None)
         weights = self.weights()
-        return [dataclasses.replace(member.fit, pilot=weights, reach=near) for member in self.kept]
+        clipped = self.pilot is not None and self.pilot.clipping is not None
+        return [dataclasses.replace(member.fit, pilot=weights, reach=near, clipped=clipped) for member in self.kept]
 
     @property
     def kept(self) -> list[Member]:
@@ -102,12 +103,12 @@ class FrameFit:
         return torch.stack([member.output for member in self.kept]).mean(0)
 
     def estimate(self) -> Tensor:
-        """Return the best estimate so far, the pilot's share included, (C, *spatial), scaled."""
-        if self.pilot is None:
+        """Return the best estimate so far, (C, *spatial), scaled: the pilot's share included, clipping undone."""
+        pilot = self.pilot
+        if pilot is None:
             return self.average()
-        if not self.members:
-            return self.pilot.estimate
-        return self.pilot.mixed(self.average(), self.weights())
+        mean = pilot.mixed(self.average(), self.weights()) if self.members else pilot.estimate
+        return mean if pilot.clipping is None else pilot.clipping.undone(mean)
 
     def weights(self) -> tuple[float, ...]:
         """Return the pilot's weight in each band; none without a pilot or a fit."""
@@ -122,8 +123,9 @@ class FrameFit:
     def restored(self) -> Restored:
         if not self.members:
             return Restored(self.estimate(), self.problem, self.problem.forward)
-        first = self.members[0]
-        return Restored(self.estimate(), self.problem, first.forward, dict(first.snapshots))
+        first, clipping = self.members[0], self.pilot.clipping if self.pilot else None
+        forward = first.forward if clipping is None else clipping.expected
+        return Restored(self.estimate(), self.problem, forward, dict(first.snapshots))
 
     def restoration(self) -> Restoration:
         run = self.run

@@ -69,6 +69,8 @@ class Fit:
         Weight of the pilot in the frame's result, 0 to 1: in fine detail, and in the rest; empty without a pilot.
     reach : tuple of int
         How far along y and x the pilot took the noise for correlated, in px.
+    clipped : bool
+        Whether noise was clipped at an end of the range, and what that took from the mean was given back.
     """
 
     frame: tuple[int, ...] = ()
@@ -82,6 +84,7 @@ class Fit:
     ended: str = "running"
     pilot: tuple[float, ...] = ()
     reach: tuple[int, int] = (0, 0)
+    clipped: bool = False
 
 
 @dataclass(frozen=True, eq=False)

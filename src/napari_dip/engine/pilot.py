@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_dip.engine.clipping import Clipping, find_clipping
 from napari_dip.engine.correlation import reach, shrunk
 from napari_dip.engine.noise import NoiseModel, estimate_noise
 from napari_dip.engine.problem import Problem, identity
@@ -39,6 +40,8 @@ class Pilot:
         (C, *spatial).
     noise : NoiseModel
         Of the measurement.
+    clipping : Clipping or None
+        Of the measurement: the estimates are of its mean, clipping included.
     y : Tensor
         The measurement.
     """
@@ -50,7 +53,7 @@ class Pilot:
     held: Tensor
     known: Tensor
     noise: NoiseModel
-
+    clipping: Clipping | None
     y: Tensor
 
     def to(self, device: torch.device) -> Pilot:
@@ -125,7 +128,8 @@ def make_pilot(problem: Problem, hidden: Problem, seed: int, passes: int) -> Gen
     probe = noise.draw(estimate, signs.to(y.device).float())
     moved = yield from nl_ridge_in_strips(y + PROBE * probe, noise, passes)
     held = problem.known() & shrunk(~hidden.known(), reach(noise.correlation))
-    return Pilot(guide, estimate, probe, (moved - estimate) / PROBE, held, problem.known(), noise, problem.y)
+    clipping = find_clipping(problem.y, problem.known(), estimate, noise)
+    return Pilot(guide, estimate, probe, (moved - estimate) / PROBE, held, problem.known(), noise, clipping, problem.y)
 
 
 def _without(problem: Problem, noise: NoiseModel, generator: torch.Generator) -> Tensor:

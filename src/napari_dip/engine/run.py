@@ -171,6 +171,11 @@ class Run:
                 f"The noise is correlated from pixel to pixel, up to {down} px along y and {right} px along x: "
                 f"so many neighbours of held-out pixels are hidden too"
             )
+        if any(fit.clipped for fit in fits):
+            notes.append(
+                "Noise was clipped at an end of the range, which makes bright values too dark in the mean and dark "
+                "ones too bright: that is undone"
+            )
         fitted = len({fit.frame for fit in fits})
         if fitted < len(self.frames):
             notes.append(f"Ended after {fitted} of {len(self.frames)} frames: the others are as they were")
