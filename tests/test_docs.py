@@ -177,6 +177,7 @@ DESCRIBED = (
     dip.Noise,
     dip.Coordinates,
     dip.Guide,
+    *dip.NOISES,
 )
 
 

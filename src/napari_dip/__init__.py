@@ -14,9 +14,18 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from napari_dip.engine.fit import SOURCES, Coordinates, Guide, Iterate, Noise, Prior, Source, State, fit
 from napari_dip.engine.networks import NETWORKS, Network, Skip
-from napari_dip.engine.noise import NoiseModel, estimate_noise
+from napari_dip.engine.noise import (
+    NOISES,
+    Gaussian,
+    NoiseLaw,
+    NoiseModel,
+    Poisson,
+    PoissonGaussian,
+    agreement,
+    estimate_noise,
+)
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration
-from napari_dip.engine.problem import Gaussian, Likelihood, Mask, Problem, RestorationError
+from napari_dip.engine.problem import LeastSquares, Likelihood, Mask, Problem, RestorationError
 from napari_dip.engine.restore import PRESETS, Preset, iter_restore, restore
 from napari_dip.engine.ridge import nl_ridge
 from napari_dip.engine.stopping import (
@@ -35,6 +44,7 @@ __version__ = version("napari-dip")
 
 __all__ = [
     "NETWORKS",
+    "NOISES",
     "PRESETS",
     "RULES",
     "SOURCES",
@@ -50,13 +60,17 @@ __all__ = [
     "HeldOut",
     "Inpaint",
     "Iterate",
+    "LeastSquares",
     "Likelihood",
     "Mask",
     "MovingVariance",
     "Network",
     "Noise",
+    "NoiseLaw",
     "NoiseModel",
     "OtherExposure",
+    "Poisson",
+    "PoissonGaussian",
     "Preset",
     "Prior",
     "Problem",
@@ -69,6 +83,7 @@ __all__ = [
     "StoppingRule",
     "Task",
     "WindowedVariance",
+    "agreement",
     "estimate_noise",
     "fit",
     "iter_restore",

@@ -13,6 +13,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 import tifffile
+from astropy.io import fits
 
 from napari_dip.cli import main
 
@@ -208,3 +209,37 @@ def test_the_demo_without_a_display_says_so_and_writes_files(tmp_path):
     assert str(folder) in done.stdout
     assert {path.name for path in folder.iterdir()} == {"input.tif", "restored.tif", "before-after.png"}
     assert tifffile.imread(folder / "restored.tif").dtype == np.uint16
+
+
+def starfield(path, gain, **cards):
+    """Write 0.5 electrons per count, read noise of 6 electrons, and what the header says of it."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:96, :96] / 96
+    electrons = 100 + 300 * np.exp(-((x - 0.5) ** 2 + (y - 0.4) ** 2) / 0.02)
+    counts = (rng.poisson(electrons) + rng.normal(0, 6, electrons.shape)) / 0.5
+    hdu = fits.PrimaryHDU(counts.astype(np.float32))
+    hdu.header.update({"GAIN": gain, "RDNOISE": 6.0, **cards})
+    hdu.writeto(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("gain", "flags", "noise", "said"),
+    [
+        (
+            0.5,
+            (),
+            {"name": "PoissonGaussian", "gain": 2.0, "read_noise": 12.0, "offset": 0.0},
+            "GAIN = 0.5, RDNOISE = 6",
+        ),
+        (5.0, (), None, "not used, the image has another"),
+        (5.0, ("--gain", 2.0), {"name": "PoissonGaussian", "gain": 2.0, "read_noise": 0.0, "offset": 0.0}, ""),
+        (5.0, ("--read-noise", 30), {"name": "Gaussian", "sigma": 30.0}, ""),
+    ],
+)
+def test_noise_is_what_the_flags_say_or_the_header_where_the_image_agrees(tmp_path, capsys, gain, flags, noise, said):
+    path = starfield(tmp_path / "a.fits", gain)
+    report = tmp_path / "r.json"
+    run("denoise", path, "-o", tmp_path / "b.fits", "--max-steps", 2, "--preset", "quick", "--report", report, *flags)
+    assert json.loads(report.read_text())["settings"]["task"]["noise"] == noise
+    assert said in capsys.readouterr().err

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+import napari_dip as dip
 from napari_dip.engine.correlation import blocks_of
-from napari_dip.engine.noise import BLOCK, QUANTILE, QUANTILE_OF_WHITE, NoiseModel, estimate_noise
+from napari_dip.engine.noise import BLOCK, QUANTILE, QUANTILE_OF_WHITE, NoiseModel, estimate_noise, model_of
 
 
 def smooth(size=160):
@@ -77,3 +78,61 @@ def test_the_variance_is_never_far_under_its_mean():
 def test_a_volume_is_measured_plane_by_plane():
     noisy = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 0.1
     assert float(estimate_noise(noisy).mean.sqrt()) == pytest.approx(0.1, rel=0.06)
+
+
+LAWS = [dip.Gaussian(3.0), dip.Poisson(0.5, offset=10.0), dip.PoissonGaussian(0.5, 3.0, offset=10.0)]
+
+
+def noisy_by(law, clean, seed=0):
+    """Return what a detector with such noise would give, in its units."""
+    rng = np.random.default_rng(seed)
+    read = getattr(law, "read_noise", getattr(law, "sigma", 0.0))
+    counted = law.offset + law.gain * rng.poisson((clean - law.offset) / law.gain) if law.slope else clean
+    return counted + rng.normal(0, read, clean.shape)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: type(law).__name__)
+def test_a_law_says_the_variance_in_the_images_units(law):
+    clean = np.full((400, 400), 60.0)
+    assert noisy_by(law, clean).var() == pytest.approx(law.slope * 60 + law.at_zero, rel=0.02)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: type(law).__name__)
+def test_a_given_law_is_scaled_as_the_image_is(law):
+    clean = 20 + 100 * smooth(200)
+    offset, gain = np.array([7.0]), np.array([40.0])
+    y = torch.from_numpy(((noisy_by(law, clean) - offset) / gain).astype(np.float32))[None]
+    model = model_of(law, y, torch.ones_like(y, dtype=torch.bool), offset=offset, gain=gain)
+    x = torch.from_numpy(((clean - offset) / gain).astype(np.float32))[None]
+    assert np.allclose(model.variance(x)[0].numpy() * gain**2, law.slope * clean + law.at_zero, rtol=1e-3)
+    assert float(model.mean) == pytest.approx(float(estimate_noise(y).mean), rel=0.1)
+
+
+def test_an_image_agrees_with_its_own_law_and_not_with_another():
+    clean = 20 + 100 * smooth(256)
+    law = LAWS[2]
+    plane = noisy_by(law, clean)
+    plane[5:9, 7:9] = np.nan
+    assert dip.agreement(law, plane) == pytest.approx(1, abs=0.1)
+    assert dip.agreement(law, 2 * plane) > 1.8
+    assert dip.agreement(law, plane[:20, :20]) is None
+
+
+@pytest.mark.parametrize("wrong", [-1.0, np.nan, np.inf])
+@pytest.mark.parametrize("kind", dip.NOISES)
+def test_no_noise_is_negative_or_infinite(kind, wrong):
+    with pytest.raises(ValueError, match="must be 0 or more"):
+        kind(wrong)
+
+
+def test_what_is_given_is_what_the_run_uses():
+    clean = (20 + 100 * smooth(96)).astype(np.float32)
+    noisy = noisy_by(LAWS[0], clean).astype(np.float32)
+    settings = {"preset": "quick", "max_steps": 30}
+    told, given, wrong = (
+        dip.restore(noisy, dip.Denoise(noise=law), **settings) for law in (None, LAWS[0], dip.Gaussian(30.0))
+    )
+    error = [float(np.square(result.image - clean).mean()) for result in (told, given, wrong)]
+    assert error[1] < 1.05 * error[0]
+    assert error[2] > 1.5 * error[1], "ten times the noise smooths structure away"
+    assert given.report()["settings"]["task"]["noise"]["sigma"] == 3.0

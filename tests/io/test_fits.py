@@ -338,3 +338,24 @@ def test_a_file_without_an_image_is_refused(tmp_path: Path) -> None:
     fits.PrimaryHDU().writeto(tmp_path / "a.fits")
     with pytest.raises(ValueError, match="no image, only tables or headers"):
         io.read(tmp_path / "a.fits")
+
+
+@pytest.mark.parametrize(
+    ("cards", "gain", "read_noise"),
+    [
+        ({"GAIN": 2.0, "RDNOISE": 8.0}, 0.5, 4.0),
+        ({"EGAIN": 0.25, "GAIN": 100, "BUNIT": "ADU"}, 4.0, 0.0),
+        ({"BUNIT": "electrons", "READNOIS": 5.0}, 1.0, 5.0),
+    ],
+)
+def test_the_detectors_noise_is_read_in_the_units_of_the_pixels(tmp_path, cards, gain, read_noise):
+    detector = io.read(stored(tmp_path / "a.fits", RAW, cards)).detector
+    assert (detector.gain, detector.read_noise) == (gain, read_noise)
+    assert all(f"{key} = " in detector.source for key in cards if key not in ("BUNIT",) and cards[key] != 100)
+
+
+@pytest.mark.parametrize(
+    "cards", [{}, {"GAIN": 100}, {"GAIN": 2.0, "NCOMBINE": 4}, {"GAIN": 2.0, "BUNIT": "MJy/sr"}, {"GAIN": "high"}]
+)
+def test_a_header_that_says_nothing_of_its_noise_is_not_guessed_from(tmp_path, cards):
+    assert io.read(stored(tmp_path / "a.fits", RAW, cards)).detector is None

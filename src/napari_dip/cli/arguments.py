@@ -71,7 +71,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="same seed, same CPU: same bits (default 0)")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cuda, mps or cpu")
     parser.add_argument("--dtype", choices=["source", "float32"], default="source", help="of OUT")
-    parser.add_argument("--missing", metavar="FILE", help="non-zero pixels must have no influence, such as dead ones")
+    parser.add_argument("--missing", "--dq", metavar="FILE", help="non-zero pixels must have no influence, such as "
+                        "dead ones, or those with a data-quality flag")  # fmt: skip
     parser.add_argument("--fill", action="store_true", help="missing pixels come back restored")
     parser.add_argument("--saturation", type=float, metavar="VALUE", help="from here on pixels are missing")
     parser.add_argument("--axes", metavar="ZYX", help="what each axis of IN is: Z depth, T time, C channel, S colour")
@@ -86,7 +87,13 @@ def add_fields(parser: argparse.ArgumentParser, task: type) -> None:
         hint = hints[field.name]
         flag = "--" + field.name.replace("_", "-")
         note = _notes(hint).get("tooltip", "")
-        if role(hint) is Role.MASK:
+        if _plain(hint) is dip.NoiseLaw:
+            noise = parser.add_argument_group("noise", "in the units of IN; default: what FITS headers say, where the "
+                                              "image agrees with it, else told from the image")  # fmt: skip
+            noise.add_argument("--gain", type=float, metavar="G", help="units per electron: shot noise")
+            noise.add_argument("--read-noise", type=float, metavar="R", help="standard deviation without light")
+            noise.add_argument("--offset", type=float, default=0.0, metavar="O", help="value without light")
+        elif role(hint) is Role.MASK:
             parser.add_argument(flag, metavar="FILE", help=f"{note}; also a layer of the same size in any format read")
             parser.add_argument(f"{flag}-keeps", action="store_true", help="non-zero marks what is known instead")
         elif _plain(hint) is bool:

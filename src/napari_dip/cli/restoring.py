@@ -25,6 +25,7 @@ from napari_dip.engine import devices
 from napari_dip.engine.blocks import role
 from napari_dip.engine.problem import Role
 
+AGREES = 2.0  # times the variance that a header says, or as little: what the image shows
 PROVENANCE = ("version", "torch", "seed", "device", "precision", "threads", "settings", "best_step", "ended")
 
 
@@ -36,7 +37,7 @@ def restore_file(options: argparse.Namespace) -> int:
         print(f"napari-dip: {advice}", file=sys.stderr)
     picture = choose_plane(io.read(options.image), options)
     check_formats(picture, options)
-    task = build_task(options)
+    task = build_task(options, picture)
     comparison = Comparison.read(options.truth, picture) if options.truth else None
     torch.set_num_threads(min(torch.get_num_threads(), devices.cores()))
     control = dip.Control()
@@ -66,16 +67,40 @@ def check_outputs(options: argparse.Namespace, outputs: list[str]) -> None:
         raise ValueError("--stack-out needs --keep-every N: which outputs to keep")
 
 
-def build_task(options: argparse.Namespace) -> dip.Task:
+def build_task(options: argparse.Namespace, picture: io.Picture) -> dip.Task:
     """Return the task with the values of its flags, masks read from their files."""
     values: dict[str, Any] = {}
     for field in dataclasses.fields(options.task):
+        if field.name == "noise":
+            values["noise"] = noise_of(options, picture)
+            continue
         value = getattr(options, field.name)
         if role(get_type_hints(options.task, include_extras=True)[field.name]) is Role.MASK and value is not None:
             mask = read_mask(value, options)
             value = ~mask if getattr(options, f"{field.name}_keeps") else mask
         values[field.name] = value
     return options.task(**values)  # type: ignore[no-any-return]
+
+
+def noise_of(options: argparse.Namespace, picture: io.Picture) -> dip.NoiseLaw | None:
+    """Return the noise that the flags give, or else the file where the image agrees; None: told from the image."""
+    if options.gain is not None:
+        return dip.PoissonGaussian(options.gain, options.read_noise or 0.0, options.offset)
+    if options.read_noise is not None:
+        return dip.Gaussian(options.read_noise)
+    if (said := picture.detector) is None:
+        return None
+    law = dip.PoissonGaussian(said.gain, said.read_noise, options.offset)
+    ratio = None
+    if picture.axes.endswith("YX"):
+        planes = picture.pixels.reshape(-1, *picture.pixels.shape[-2:])
+        ratio = dip.agreement(law, planes[len(planes) // 2])
+    agrees = ratio is not None and 1 / AGREES < ratio < AGREES
+    print(f"napari-dip: noise of the header ({said.source}): " + (
+        f"used, the image shows {ratio:.2f} times its variance" if agrees else
+        "not used, the image has another; give it with --gain and --read-noise to use it all the same"
+    ), file=sys.stderr)  # fmt: skip
+    return law if agrees else None
 
 
 def read_mask(path: str, options: argparse.Namespace) -> npt.NDArray[np.bool_]:

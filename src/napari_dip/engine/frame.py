@@ -18,6 +18,7 @@ from napari_dip.engine.assembly import Restored
 from napari_dip.engine.blocks import Frame, crop
 from napari_dip.engine.correlation import reach
 from napari_dip.engine.fit import Iterate, Prior, State, fit
+from napari_dip.engine.noise import model_of
 from napari_dip.engine.outcome import Fit, Phase, Progress, Restoration
 from napari_dip.engine.pilot import Pilot, make_pilot
 from napari_dip.engine.problem import Array, Problem
@@ -284,7 +285,11 @@ def _problem(run: Run, frame: Frame) -> Problem:
         raise ValueError(f"No pixel of frame {frame} is known")
     y = torch.from_numpy(run.scale.apply(measured, known))
     problem = crop(run.task, run.axes, frame).problem(y)
-    if known.all():
+    if not known.all():
+        weight = torch.from_numpy(known.astype(np.float32))
+        problem = dataclasses.replace(problem, weight=weight if problem.weight is None else weight * problem.weight)
+    if run.task.noise is None:
         return problem
-    weight = torch.from_numpy(known.astype(np.float32))
-    return dataclasses.replace(problem, weight=weight if problem.weight is None else weight * problem.weight)
+    scale = run.scale
+    noise = model_of(run.task.noise, y, torch.from_numpy(known), offset=scale.offset, gain=scale.gain)
+    return dataclasses.replace(problem, noise=noise)

@@ -1,13 +1,19 @@
-"""How strong the noise of an image is, told from the image alone."""
+"""How strong the noise of an image is: given as a law, or told from the image alone."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from napari_dip.engine.correlation import LAGS, autocorrelation, blocks_of, coarse, power_in_means
+
+Doubles = npt.NDArray[np.float64]
 
 BLOCK = 8  # px a side of the blocks whose variance is measured
 FEWEST = 24  # blocks that an estimate takes
@@ -15,6 +21,83 @@ MOST_LEVELS = 16  # intensities at which the variance is measured
 QUANTILE = 0.3  # of the blocks of one intensity: most of the others have structure
 QUANTILE_OF_WHITE = 0.807  # the same quantile for white noise of variance 1, simulated (tests/engine/test_noise.py)
 LEAST = 0.05  # of the mean variance: the model's variance is nowhere lower
+
+
+class NoiseLaw(Protocol):
+    """How the variance of the noise follows from the intensity, in the image's units: gain · intensity + floor.
+
+    Attributes
+    ----------
+    slope : float
+        Growth of the variance with the intensity.
+    at_zero : float
+        Variance at intensity zero; negative where zero intensity is below the detector's offset.
+    """
+
+    @property
+    def slope(self) -> float: ...
+    @property
+    def at_zero(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Noise of one strength everywhere: read noise, thermal noise."""
+
+    sigma: Annotated[float, {"min": 0.0, "tooltip": "Standard deviation, in the image's units"}] = 1.0
+
+    def __post_init__(self) -> None:
+        _check(sigma=self.sigma)
+
+    @property
+    def slope(self) -> float:
+        return 0.0
+
+    @property
+    def at_zero(self) -> float:
+        return self.sigma**2
+
+
+@dataclass(frozen=True)
+class Poisson:
+    """Shot noise: the image counts photons or electrons, `gain` of its units each, from `offset` on."""
+
+    gain: Annotated[float, {"min": 0.0, "tooltip": "Image units per electron"}] = 1.0
+    offset: Annotated[float, {"tooltip": "The value without light, in the image's units"}] = 0.0
+
+    def __post_init__(self) -> None:
+        _check(gain=self.gain)
+
+    @property
+    def slope(self) -> float:
+        return self.gain
+
+    @property
+    def at_zero(self) -> float:
+        return -self.gain * self.offset
+
+
+@dataclass(frozen=True)
+class PoissonGaussian:
+    """Shot noise and read noise: what a camera has."""
+
+    gain: Annotated[float, {"min": 0.0, "tooltip": "Image units per electron"}] = 1.0
+    read_noise: Annotated[float, {"min": 0.0, "tooltip": "Standard deviation, in the image's units"}] = 0.0
+    offset: Annotated[float, {"tooltip": "The value without light, in the image's units"}] = 0.0
+
+    def __post_init__(self) -> None:
+        _check(gain=self.gain, read_noise=self.read_noise)
+
+    @property
+    def slope(self) -> float:
+        return self.gain
+
+    @property
+    def at_zero(self) -> float:
+        return self.read_noise**2 - self.gain * self.offset
+
+
+NOISES = (Gaussian, Poisson, PoissonGaussian)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +144,25 @@ class NoiseModel:
         return coloured
 
 
+def model_of(law: NoiseLaw, y: Tensor, known: Tensor, *, offset: Doubles, gain: Doubles) -> NoiseModel:
+    """Return the model of a measurement whose noise follows a law; its autocorrelation is told from the image.
+
+    Parameters
+    ----------
+    law : NoiseLaw
+        In the image's units.
+    y, known : Tensor
+        (C, *spatial); scaled, and which of its elements are known.
+    offset, gain : array
+        (C,): scaled values times gain plus offset are in the image's units.
+    """
+    slope = torch.from_numpy(law.slope / gain).float()
+    floor = torch.from_numpy((law.slope * offset + law.at_zero) / gain**2).float()
+    y, known = y.detach().float().cpu(), known.cpu()
+    mean = torch.stack([(a * v[k] + b).clamp(min=0).mean() for a, b, v, k in zip(slope, floor, y, known, strict=True)])
+    return NoiseModel(slope, floor, mean, autocorrelation(y, known))
+
+
 def estimate_noise(y: Tensor, known: Tensor | None = None) -> NoiseModel | None:
     """Return the noise model of a measurement, or None where too little of it is known.
 
@@ -92,6 +194,32 @@ def estimate_noise(y: Tensor, known: Tensor | None = None) -> NoiseModel | None:
         lines.append(torch.tensor([*_line(intensity, power)]))
     gain, floor, mean = torch.stack(lines, 1)
     return NoiseModel(gain, floor, mean, correlation)
+
+
+def agreement(law: NoiseLaw, plane: npt.NDArray[Any]) -> float | None:
+    """Return how many times the variance of a law the noise of an image has; None where it cannot be told.
+
+    Parameters
+    ----------
+    law : NoiseLaw
+        In the image's units.
+    plane : array
+        (Y, X); what is not finite is left out.
+    """
+    known = np.isfinite(plane)
+    values = np.where(known, plane, 0).astype(np.float64)
+    level = float(values[known].mean()) if known.any() else 0.0
+    y = torch.from_numpy(np.where(known, values - level, 0).astype(np.float32))[None]
+    model = estimate_noise(y, torch.from_numpy(known)[None])
+    expected = float(np.clip(law.slope * values[known] + law.at_zero, 0, None).mean()) if known.any() else 0.0
+    return float(model.mean) / expected if model is not None and expected > 0 else None
+
+
+def _check(**values: float) -> None:
+    """Raise ValueError where a value is no strength of noise."""
+    for name, value in values.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} = {value} must be 0 or more, and finite")
 
 
 def _line(intensity: Tensor, power: Tensor) -> tuple[float, float, float]:

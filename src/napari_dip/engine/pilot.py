@@ -117,7 +117,7 @@ def make_pilot(problem: Problem, hidden: Problem, seed: int, passes: int) -> Gen
     unknown = float((~problem.known()).float().mean())
     if problem.forward is not identity or not bool(held.any()) or unknown > MOST_UNKNOWN:
         return None
-    noise = estimate_noise(problem.y, problem.known())
+    noise = problem.noise or estimate_noise(problem.y, problem.known())
     if noise is None or not bool((noise.mean > LEAST_NOISE).any()):
         return None
     generator = torch.Generator().manual_seed(seed + 0x9110)

@@ -12,6 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_dip.engine.noise import NoiseModel
+
 Array = npt.NDArray[Any]
 
 
@@ -41,7 +43,7 @@ class Likelihood(Protocol):
 
 
 @dataclass(frozen=True)
-class Gaussian:
+class LeastSquares:
     """White noise of one strength: the mean squared difference over the elements that count."""
 
     def __call__(self, predicted: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
@@ -71,6 +73,8 @@ class Problem:
         The data term.
     weight : Tensor, optional
         Shaped as y; 0 marks what is unknown: missing, saturated or held out. None: all is known.
+    noise : NoiseModel, optional
+        Of y, where it is known; None: told from y where it is needed.
     guide : Tensor, optional
         Another image of the scene, (G, *spatial), scaled.
     finish : callable
@@ -80,8 +84,9 @@ class Problem:
     y: Tensor
     shape: tuple[int, ...]
     forward: Callable[[Tensor], Tensor] = identity
-    likelihood: Likelihood = Gaussian()
+    likelihood: Likelihood = LeastSquares()
     weight: Tensor | None = None
+    noise: NoiseModel | None = None
     guide: Tensor | None = None
     finish: Callable[[Tensor], Tensor] = identity
 

@@ -167,7 +167,7 @@ class MovingVariance:
 class Discrepancy:
     """The averaged output whose residual is as strong as the noise (V. A. Morozov's discrepancy principle, 1966).
 
-    The noise is estimated from the image, see `estimate_noise`. Nothing is hidden from the fit.
+    The noise is the task's, or estimated from the image, see `estimate_noise`. Nothing is hidden from the fit.
     """
 
     factor: Annotated[float, {"min": 0.1, "max": 2.0, "tooltip": "The residual's variance in units of the noise's"}] = (
@@ -180,7 +180,7 @@ class Discrepancy:
     reveal: Annotated[float, {"min": 0.0, "max": 0.0, "tooltip": "Nothing is hidden"}] = 0.0
 
     def start(self, problem: Problem, seed: int) -> tuple[Problem, Criterion]:
-        noise = estimate_noise(problem.y, problem.known())
+        noise = problem.noise or estimate_noise(problem.y, problem.known())
         if noise is None:
             raise ValueError(
                 "The noise cannot be told from this image: it has too few blocks of 8 x 8 px that are wholly known; "

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Protocol
 
 from torch import Tensor
 
+from napari_dip.engine.noise import NoiseLaw
 from napari_dip.engine.problem import Mask, Problem
 from napari_dip.engine.stopping import HeldOut, StoppingRule
 
@@ -22,6 +23,8 @@ class Task(Protocol):
         Tile origins are multiples of this.
     stop : StoppingRule
         The rule that a fit of this task ends by when none is given.
+    noise : NoiseLaw or None
+        Of the image, where it is known.
     mask : Mask or None
         Pixels that the task itself declares missing, shaped as the image or as its spatial axes.
     fills : bool
@@ -36,6 +39,8 @@ class Task(Protocol):
     def align(self) -> tuple[int, ...]: ...
     @property
     def stop(self) -> StoppingRule: ...
+    @property
+    def noise(self) -> NoiseLaw | None: ...
     @property
     def mask(self) -> Mask | None: ...
     @property
@@ -58,6 +63,8 @@ class Denoise:
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
 
+    noise: Annotated[NoiseLaw | None, {"tooltip": "What is known of the noise; auto: told from the image"}] = None
+
     def problem(self, y: Tensor) -> Problem:
         return Problem(y, shape=tuple(y.shape))
 
@@ -70,6 +77,7 @@ class Inpaint:
     align: ClassVar[tuple[int, ...]] = (1,)
     # without noise there is nothing to overfit: the score creeps down for ever, and ever slower
     stop: ClassVar[StoppingRule] = HeldOut(ceiling=2500)
+    noise: ClassVar[NoiseLaw | None] = None
     fills: ClassVar[bool] = True
 
     mask: Annotated[Mask | None, {"label": "missing pixels", "tooltip": "Non-zero marks what is to be filled"}] = None

@@ -37,6 +37,7 @@ from napari_dip.gui.editors import (
 CHOICES: dict[Any, tuple[type, ...]] = {
     dip.Task: dip.TASKS,
     dip.Network: dip.NETWORKS,
+    dip.NoiseLaw: dip.NOISES,
     dip.StoppingRule: dip.RULES,
     dip.Source: dip.SOURCES,
 }

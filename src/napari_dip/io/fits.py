@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from napari_dip.io import record, sky
+from napari_dip.io import detector, record, sky
 from napari_dip.io.picture import Array, Picture, arrange
 
 log = logging.getLogger(__name__)
@@ -86,6 +86,7 @@ def read(path: Path, part: str) -> Picture:
         tuple(scale[at] for at in kept),
         tuple(units[at] for at in kept),
         saturation=_number(header, "SATURATE", _number(primary, "SATURATE")),
+        detector=detector.detector_of(header, primary),
     )
     origin = FitsOrigin(
         path.resolve(),

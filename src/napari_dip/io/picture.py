@@ -34,6 +34,25 @@ class Display:
     limits: tuple[float, float] | None = None
 
 
+@dataclass(frozen=True)
+class Detector:
+    """What a file says of the noise, in the units of its pixels.
+
+    Attributes
+    ----------
+    gain : float
+        Of one electron.
+    read_noise : float
+        Standard deviation.
+    source : str
+        The keywords that say so, with their values.
+    """
+
+    gain: float
+    read_noise: float
+    source: str
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """An image as a file holds it: the values and what the file knew about them.
@@ -58,6 +77,8 @@ class Picture:
         The iteration of each image along axis I, or empty.
     saturation : float or None
         The value from which on a pixel is saturated (SATURATE of FITS).
+    detector : Detector or None
+        What the file says of the noise (GAIN, RDNOISE of FITS).
     provenance : dict or None
         What an earlier run of napari-dip wrote there.
     origin : object
@@ -72,6 +93,7 @@ class Picture:
     display: tuple[Display, ...] = ()
     steps: tuple[int, ...] = ()
     saturation: float | None = None
+    detector: Detector | None = None
     provenance: dict[str, Any] | None = None
     origin: object = None
 
