@@ -52,7 +52,7 @@ def test_a_prior_of_ones_own_a_rule_that_hides_nothing_and_plain_have_no_pilot(g
     result = dip.restore(grainy, **{**FEW, **given})
     assert len(result.fits) == 1
     assert result.fits[0].pilot == ()
-    assert result.notes == ()
+    assert not any("pilot" in note for note in result.notes)
 
 
 def test_known_pixels_that_must_stay_need_no_pilot(grainy):

@@ -18,10 +18,11 @@ from napari_dip.engine.assembly import Restored
 from napari_dip.engine.blocks import Frame, crop
 from napari_dip.engine.correlation import reach
 from napari_dip.engine.fit import Iterate, Prior, State, fit
-from napari_dip.engine.noise import model_of
+from napari_dip.engine.noise import estimate_noise, model_of
 from napari_dip.engine.outcome import Fit, Phase, Progress, Restoration
-from napari_dip.engine.pilot import Pilot, make_pilot
+from napari_dip.engine.pilot import LEAST_NOISE, Pilot, make_pilot
 from napari_dip.engine.problem import Array, Problem
+from napari_dip.engine.residual import ResidualCheck, check_residual
 from napari_dip.engine.stopping import Criterion
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class FrameFit:
         self.problem = _problem(run, frame)
         self.pilot: Pilot | None = None
         self.members: list[Member] = []
+        self.residual: ResidualCheck | None = None
         self.is_done = False
 
     def progress(self) -> Iterator[Progress]:
@@ -61,7 +63,9 @@ class FrameFit:
             if run.control.is_stopped or run.is_late:
                 break
         self.members[0].fit.seconds += prepared
-        run.assembly.add(self.frame, self.restored())
+        restored = self.restored()
+        run.assembly.add(self.frame, restored)
+        self.residual = self.checked(restored)
         run.fits.extend(self.fits)
         self.is_done = True
 
@@ -89,7 +93,10 @@ class FrameFit:
         near = reach(self.pilot.noise.correlation if self.pilot else None)
         weights = self.weights()
         clipped = self.pilot is not None and self.pilot.clipping is not None
-        return [dataclasses.replace(member.fit, pilot=weights, reach=near, clipped=clipped) for member in self.kept]
+        return [
+            dataclasses.replace(member.fit, pilot=weights, reach=near, clipped=clipped, residual=self.residual)
+            for member in self.kept
+        ]
 
     @property
     def kept(self) -> list[Member]:
@@ -127,6 +134,18 @@ class FrameFit:
         first, clipping = self.members[0], self.pilot.clipping if self.pilot else None
         forward = first.forward if clipping is None else clipping.expected
         return Restored(self.estimate(), self.problem, forward, dict(first.snapshots))
+
+    def checked(self, restored: Restored) -> ResidualCheck | None:
+        """Return what the residual says, where the known pixels were restored and their noise can be told."""
+        problem, known = self.problem, self.problem.known()
+        if self.run.task.keeps_known:
+            return None
+        noise = self.pilot.noise if self.pilot else problem.noise or estimate_noise(problem.y, known)
+        if noise is None or not bool((noise.mean > LEAST_NOISE).all()):
+            return None
+        with torch.no_grad():
+            predicted = restored.forward(restored.x.to(problem.y.device))
+        return check_residual(problem.y, predicted, known, noise)
 
     def restoration(self) -> Restoration:
         run = self.run

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from napari_dip.engine.problem import Array
+from napari_dip.engine.residual import ResidualCheck
 
 Phase = Literal["preparing", "fitting", "revealing", "paused"]
 
@@ -71,6 +72,8 @@ class Fit:
         How far along y and x the pilot took the noise for correlated, in px.
     clipped : bool
         Whether noise was clipped at an end of the range, and what that took from the mean was given back.
+    residual : ResidualCheck or None
+        What the frame's residual says; None while the fit is under way, and where the noise cannot be told.
     """
 
     frame: tuple[int, ...] = ()
@@ -85,6 +88,7 @@ class Fit:
     pilot: tuple[float, ...] = ()
     reach: tuple[int, int] = (0, 0)
     clipped: bool = False
+    residual: ResidualCheck | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -176,6 +176,10 @@ class Run:
                 "Noise was clipped at an end of the range, which makes bright values too dark in the mean and dark "
                 "ones too bright: that is undone"
             )
+        verdicts = Counter({fit.frame: fit.residual.verdict for fit in fits if fit.residual}.values())
+        for verdict, count in verdicts.most_common(3):
+            share = f", in {count} of {len(self.frames)} frames" if len(self.frames) > 1 else ""
+            notes.append(f"Residual{share}: {verdict}")
         fitted = len({fit.frame for fit in fits})
         if fitted < len(self.frames):
             notes.append(f"Ended after {fitted} of {len(self.frames)} frames: the others are as they were")
