@@ -124,3 +124,26 @@ def test_a_volume_has_a_pilot_too(measured):
     made = finished(make_pilot(*problems(y), seed=0, passes=1))
     assert isinstance(made, Pilot)
     assert made.mixed(y, (0.5, 0.5)).shape == y.shape
+
+
+def test_over_an_area_no_light_is_lost(pilot, measured):
+    y, clean = measured
+    rows = torch.arange(y.shape[1])[:, None] / y.shape[1]
+    biased = clean + 0.05 * rows  # brighter and brighter
+    mended = pilot.balanced(biased)
+    middle = (0, slice(12, -12), slice(12, -12))
+    assert float((mended - clean)[middle].abs().mean()) < 0.4 * float((biased - clean)[middle].abs().mean())
+    assert float((pilot.balanced(clean) - clean).std()) < 0.05 * SIGMA
+
+
+def test_missing_pixels_are_not_balanced_and_balance_nothing(measured):
+    y, clean = measured
+    weight = torch.ones_like(y)
+    weight[:, 20:26, 30:44] = 0
+    results = []
+    for filler in (0.0, 50.0):
+        one = finished(make_pilot(*problems(torch.where(weight > 0, y, 0.0), weight), seed=0, passes=1))
+        one = dataclasses.replace(one, y=torch.where(weight > 0, y, filler))
+        results.append(one.balanced(clean))
+    assert torch.equal(*results)
+    assert torch.equal(results[0][weight == 0], clean[weight == 0])

@@ -112,11 +112,16 @@ class FrameFit:
 
     def estimate(self) -> Tensor:
         """Return the best estimate so far, (C, *spatial), scaled: the pilot's share included, clipping undone."""
-        pilot = self.pilot
-        if pilot is None:
+        return self.undone(self.mixture())
+
+    def mixture(self) -> Tensor:
+        if self.pilot is None:
             return self.average()
-        mean = pilot.mixed(self.average(), self.weights()) if self.members else pilot.estimate
-        return mean if pilot.clipping is None else pilot.clipping.undone(mean)
+        return self.pilot.mixed(self.average(), self.weights()) if self.members else self.pilot.estimate
+
+    def undone(self, mean: Tensor) -> Tensor:
+        clipping = self.pilot.clipping if self.pilot else None
+        return mean if clipping is None else clipping.undone(mean)
 
     def weights(self) -> tuple[float, ...]:
         """Return the pilot's weight in each band; none without a pilot or a fit."""
@@ -131,9 +136,11 @@ class FrameFit:
     def restored(self) -> Restored:
         if not self.members:
             return Restored(self.estimate(), self.problem, self.problem.forward)
+        mixture = self.mixture()
+        x = self.undone(self.pilot.balanced(mixture) if self.pilot else mixture)
         first, clipping = self.members[0], self.pilot.clipping if self.pilot else None
         forward = first.forward if clipping is None else clipping.expected
-        return Restored(self.estimate(), self.problem, forward, dict(first.snapshots))
+        return Restored(x, self.problem, forward, dict(first.snapshots))
 
     def checked(self, restored: Restored) -> ResidualCheck | None:
         """Return what the residual says, where the known pixels were restored and their noise can be told."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator
+import math
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,7 @@ from napari_dip.engine.problem import Problem, identity
 from napari_dip.engine.ridge import nl_ridge_in_strips
 
 PROBE = 0.1  # of the noise: how far the measurement is moved to see how far the estimate follows
+AREA = 8.0  # px: standard deviation of the Gaussian over which the result keeps the measurement's mean
 FINE = 1.0  # px: standard deviation of the Gaussian that parts fine detail from the rest
 LEAST_NOISE = 1e-8  # variance, of an image scaled to 0 to 1: less is rounding
 MOST_UNKNOWN = 0.2  # of the elements: with more, the patches are made of guesses
@@ -82,18 +84,36 @@ class Pilot:
         share = sum((weight * band for weight, band in zip(weights, bands, strict=True)), torch.zeros_like(x))
         return x + share * self.known
 
+    def balanced(self, x: Tensor) -> Tensor:
+        """Return x with the mean of the residual around each pixel given back: over an area, no light is lost.
+
+        The mean is a Gaussian one of standard deviation `AREA` in the plane, each residual weighted by the inverse
+        variance of its noise: the noise that it brings in has about 1 / 800 of the variance of a pixel's.
+        """
+        plane = (x.ndim - 2, x.ndim - 1)
+        weight = self.known / self.noise.variance(_blurred(x, AREA / 2, plane, "replicate")).clamp(min=LEAST_NOISE)
+        weight = weight / weight.max()
+        total, share = (_blurred(t, AREA, plane, "constant") for t in (weight * (self.y - x), weight))
+        return x + torch.where(share > 1e-6, total / share.clamp(min=1e-6), 0.0) * self.known
+
 
 def _bands(image: Tensor) -> tuple[Tensor, Tensor]:
     """Return fine detail and the rest, (C, *spatial) each, which sum to the image."""
-    smooth = image
-    taps = torch.exp(-0.5 * (torch.arange(-3, 4, device=image.device) / FINE) ** 2)
-    taps = taps / taps.sum()
-    for axis in range(1, image.ndim):
-        lines = smooth.movedim(axis, -1)
-        kept = lines.shape
-        lines = F.pad(lines.reshape(-1, 1, kept[-1]), (3, 3), mode="replicate")
-        smooth = F.conv1d(lines, taps[None, None]).reshape(kept).movedim(-1, axis)
+    smooth = _blurred(image, FINE, range(1, image.ndim), "replicate")
     return image - smooth, smooth
+
+
+def _blurred(image: Tensor, sigma: float, axes: Iterable[int], border: str) -> Tensor:
+    """Return a Gaussian blur along some axes, cut off at three standard deviations."""
+    reach = math.ceil(3 * sigma)
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=image.device) / sigma) ** 2)
+    taps = taps / taps.sum()
+    for axis in axes:
+        lines = image.movedim(axis, -1)
+        kept = lines.shape
+        lines = F.pad(lines.reshape(-1, 1, kept[-1]), (reach, reach), mode=border)
+        image = F.conv1d(lines, taps[None, None]).reshape(kept).movedim(-1, axis)
+    return image
 
 
 def _between_zero_and_one(gram: Tensor, gain: Tensor) -> tuple[float, ...]:
