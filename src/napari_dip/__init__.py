@@ -13,6 +13,7 @@ from importlib.metadata import version
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from napari_dip.engine.fit import SOURCES, Coordinates, Guide, Iterate, Noise, Prior, Source, State, fit
+from napari_dip.engine.methods import methods_text
 from napari_dip.engine.networks import NETWORKS, Network, Skip
 from napari_dip.engine.noise import (
     NOISES,
@@ -87,6 +88,7 @@ __all__ = [
     "estimate_noise",
     "fit",
     "iter_restore",
+    "methods_text",
     "nl_ridge",
     "restore",
 ]

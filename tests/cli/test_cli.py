@@ -243,3 +243,25 @@ def test_noise_is_what_the_flags_say_or_the_header_where_the_image_agrees(tmp_pa
     run("denoise", path, "-o", tmp_path / "b.fits", "--max-steps", 2, "--preset", "quick", "--report", report, *flags)
     assert json.loads(report.read_text())["settings"]["task"]["noise"] == noise
     assert said in capsys.readouterr().err
+
+
+def test_cite_says_what_was_done_from_the_report(tmp_path, capsys):
+    path, report = starfield(tmp_path / "a.fits", 7.0), tmp_path / "r.json"
+    run("denoise", path, "-o", tmp_path / "b.fits", "--preset", "quick", "--seed", 7, *QUICK, "--report", report)
+    kept = json.loads(report.read_text())["fits"][0]
+    capsys.readouterr()
+    assert run("cite", report) == 0
+    said = capsys.readouterr().out
+    assert "seed 7" in said
+    assert f"kept steps were {kept['best_step']} of {kept['last_step']}" in said
+    assert f"{kept['pilot'][0]:.2f} in fine detail" in said
+    assert "estimated from the image" in said
+    assert all(name in said for name in ("Ulyanov", "Shi", "Herbreteau"))
+
+
+@pytest.mark.parametrize("text", ["no json", "{}", "[1, 2]", '{"settings": {}, "fits": []}'])
+def test_cite_needs_a_report(tmp_path, capsys, text):
+    path = tmp_path / "r.json"
+    path.write_text(text)
+    assert run("cite", path) == 2
+    assert "no report" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import pytest
 from napari.utils import progress
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
 from small import TINY, fast, picture
 
 import napari_dip as dip
@@ -46,6 +47,17 @@ def test_a_run_adds_the_restored_layer_and_says_how_it_ended(docked: DeepImagePr
     assert not docked.stop_button.isEnabled()
     assert not progress._all_instances
     assert docked.viewer.layers.selection.active is source
+
+
+def test_the_methods_text_of_a_result_goes_to_the_clipboard(docked: DeepImagePrior, ends: Ends) -> None:
+    assert docked.cite_button.isHidden()
+    click(docked.run_button)
+    ends(docked)
+    assert docked.cite_button.isVisible()
+    click(docked.cite_button)
+    said = QApplication.clipboard().text()
+    assert "kept steps were 60 of 60" in said
+    assert "Ulyanov" in said
 
 
 def test_a_second_run_overwrites_nothing(docked: DeepImagePrior, ends: Ends) -> None:

@@ -8,7 +8,7 @@ import dataclasses
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import napari_dip as dip
-from napari_dip.cli import demo, doctor, restoring
+from napari_dip.cli import cite, demo, doctor, restoring
 from napari_dip.engine.blocks import role
 from napari_dip.engine.problem import Role
 
@@ -42,6 +42,10 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument("--max-steps", type=_positive, metavar="N", help="end the fit at the latest then")
     one.add_argument("--headless", action="store_true", help="write files, even where there is a display")
     one.set_defaults(command=demo.run)
+    summary = "Print what a paper has to say of a result, and what to cite."
+    one = commands.add_parser("cite", help=summary, description=summary)
+    one.add_argument("report", metavar="REPORT.json", help="what --report wrote")
+    one.set_defaults(command=cite.run)
     summary = "Say what this machine has for a fit, and what is wrong with it."
     one = commands.add_parser("doctor", help=summary, description=summary)
     one.set_defaults(command=doctor.run)

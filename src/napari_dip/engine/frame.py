@@ -18,7 +18,7 @@ from napari_dip.engine.assembly import Restored
 from napari_dip.engine.blocks import Frame, crop
 from napari_dip.engine.correlation import reach
 from napari_dip.engine.fit import Iterate, Prior, State, fit
-from napari_dip.engine.noise import estimate_noise, model_of
+from napari_dip.engine.noise import NoiseRecord, estimate_noise, model_of, record_of
 from napari_dip.engine.outcome import Fit, Phase, Progress, Restoration
 from napari_dip.engine.pilot import LEAST_NOISE, Pilot, make_pilot
 from napari_dip.engine.problem import Array, Problem
@@ -40,6 +40,7 @@ class FrameFit:
         self.problem = _problem(run, frame)
         self.pilot: Pilot | None = None
         self.members: list[Member] = []
+        self.noise: NoiseRecord | None = None
         self.residual: ResidualCheck | None = None
         self.is_done = False
 
@@ -65,7 +66,7 @@ class FrameFit:
         self.members[0].fit.seconds += prepared
         restored = self.restored()
         run.assembly.add(self.frame, restored)
-        self.residual = self.checked(restored)
+        self.check(restored)
         run.fits.extend(self.fits)
         self.is_done = True
 
@@ -94,7 +95,9 @@ class FrameFit:
         weights = self.weights()
         clipped = self.pilot is not None and self.pilot.clipping is not None
         return [
-            dataclasses.replace(member.fit, pilot=weights, reach=near, clipped=clipped, residual=self.residual)
+            dataclasses.replace(
+                member.fit, pilot=weights, reach=near, clipped=clipped, noise=self.noise, residual=self.residual
+            )
             for member in self.kept
         ]
 
@@ -142,17 +145,19 @@ class FrameFit:
         forward = first.forward if clipping is None else clipping.expected
         return Restored(x, self.problem, forward, dict(first.snapshots))
 
-    def checked(self, restored: Restored) -> ResidualCheck | None:
-        """Return what the residual says, where the known pixels were restored and their noise can be told."""
-        problem, known = self.problem, self.problem.known()
-        if self.run.task.keeps_known:
-            return None
+    def check(self, restored: Restored) -> None:
+        """Find out what the residual says, where the known pixels were restored and their noise can be told."""
+        run, problem, known = self.run, self.problem, self.problem.known()
+        if run.task.keeps_known:
+            return
         noise = self.pilot.noise if self.pilot else problem.noise or estimate_noise(problem.y, known)
         if noise is None or not bool((noise.mean > LEAST_NOISE).all()):
-            return None
+            return
+        given = problem.noise is not None
+        self.noise = record_of(noise, offset=run.scale.offset, gain=run.scale.gain, is_given=given)
         with torch.no_grad():
             predicted = restored.forward(restored.x.to(problem.y.device))
-        return check_residual(problem.y, predicted, known, noise)
+        self.residual = check_residual(problem.y, predicted, known, noise)
 
     def restoration(self) -> Restoration:
         run = self.run

@@ -163,6 +163,35 @@ def model_of(law: NoiseLaw, y: Tensor, known: Tensor, *, offset: Doubles, gain: 
     return NoiseModel(slope, floor, mean, autocorrelation(y, known))
 
 
+@dataclass(frozen=True)
+class NoiseRecord:
+    """The noise that a run reckoned with, in the image's units.
+
+    Attributes
+    ----------
+    slope, at_zero : tuple of float
+        Of each channel: the variance is slope · intensity + at_zero, and nowhere under a twentieth of its mean.
+    sigma : tuple of float
+        Standard deviation of each channel, in the mean over the image.
+    is_given : bool
+        Else it was told from the image.
+    """
+
+    slope: tuple[float, ...]
+    at_zero: tuple[float, ...]
+    sigma: tuple[float, ...]
+    is_given: bool
+
+
+def record_of(model: NoiseModel, *, offset: Doubles, gain: Doubles, is_given: bool) -> NoiseRecord:
+    """Return a scaled model in the image's units: the inverse of `model_of`."""
+    slope, floor, mean = (t.double().cpu().numpy() for t in (model.gain, model.floor, model.mean))
+    at_zero = gain**2 * floor - gain * slope * offset
+    return NoiseRecord(
+        tuple(map(float, slope * gain)), tuple(map(float, at_zero)), tuple(map(float, gain * mean**0.5)), is_given
+    )
+
+
 def estimate_noise(y: Tensor, known: Tensor | None = None) -> NoiseModel | None:
     """Return the noise model of a measurement, or None where too little of it is known.
 

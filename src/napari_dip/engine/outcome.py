@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_dip.engine.noise import NoiseRecord
 from napari_dip.engine.problem import Array
 from napari_dip.engine.residual import ResidualCheck
 
@@ -72,6 +73,8 @@ class Fit:
         How far along y and x the pilot took the noise for correlated, in px.
     clipped : bool
         Whether noise was clipped at an end of the range, and what that took from the mean was given back.
+    noise : NoiseRecord or None
+        What noise the frame has; None while the fit is under way, and where it cannot be told.
     residual : ResidualCheck or None
         What the frame's residual says; None while the fit is under way, and where the noise cannot be told.
     """
@@ -88,6 +91,7 @@ class Fit:
     pilot: tuple[float, ...] = ()
     reach: tuple[int, int] = (0, 0)
     clipped: bool = False
+    noise: NoiseRecord | None = None
     residual: ResidualCheck | None = None
 
 

@@ -259,6 +259,7 @@ class Session(QObject):
         self.control = dip.Control()
         self.shown = threading.Event()
         self.last: Tick | None = None
+        self.methods = ""  # what a paper has to say of the result
         self.activity = _Activity(self) if has_window else None
         self.worker = create_worker(work, request, self.control, self.shown)
         self.worker.yielded.connect(self._receive)
@@ -347,6 +348,7 @@ class Session(QObject):
 
     def _done(self, result: dip.Restoration) -> None:
         layer = self.outputs.finish(result)
+        self.methods = dip.methods_text(result.report())
         notes = [f"“{layer.name}” is step {result.best_step}: {result.ended}", *result.notes]
         if self.outputs.hidden:
             notes.append(f"Hidden below it: {', '.join(self.outputs.hidden)}")

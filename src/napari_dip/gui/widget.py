@@ -8,6 +8,7 @@ from napari import current_viewer
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import (
+    QApplication,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -48,6 +49,7 @@ class DeepImagePrior(QWidget):
         self.run_button.clicked.connect(self.run)
         self.pause_button.clicked.connect(self.toggle_pause)
         self.stop_button.clicked.connect(self.stop)
+        self.cite_button.clicked.connect(self.copy_methods)
         self._join()
 
     # ------------------------------------------------------------------ looks
@@ -67,6 +69,9 @@ class DeepImagePrior(QWidget):
         self.text = _line("Steps so far, about how many it will take, the speed, and the time left")
         self.message = _line("What happened last")
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.cite_button = QPushButton("Copy methods text")
+        self.cite_button.setToolTip("What a paper has to say of this result, with the papers to cite, to the clipboard")
+        self.cite_button.hide()
 
     def _lay_out(self) -> None:
         inner = QWidget()
@@ -94,6 +99,7 @@ class DeepImagePrior(QWidget):
         outer.addWidget(self.text)
         outer.addWidget(self.plot, 2)
         outer.addWidget(self.message)
+        outer.addWidget(self.cite_button)
         self.setMinimumWidth(300)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
@@ -156,6 +162,11 @@ class DeepImagePrior(QWidget):
         if self.session is not None:
             self.session.stop()
 
+    def copy_methods(self) -> None:
+        clipboard = QApplication.clipboard()
+        if self.session is not None and clipboard is not None:
+            clipboard.setText(self.session.methods)
+
     def _ticked(self, tick: Tick) -> None:
         self.bar.setRange(0, tick.about)
         self.bar.setValue(tick.step)
@@ -168,6 +179,7 @@ class DeepImagePrior(QWidget):
             self.bar.setValue(int(state == "finished"))
             steps = self.session.last.step if self.session is not None and self.session.last is not None else 0
             self.text.setText(f"{state} after {steps:,} steps")
+        self.cite_button.setVisible(self.session is not None and bool(self.session.methods))
         self._colour(self.message, "error" if state == "failed" else "")
         self.update_controls()
 

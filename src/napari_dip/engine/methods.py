@@ -1,0 +1,106 @@
+"""What a paper has to say of a restored image, from the report of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+DIP = (
+    "D. Ulyanov, A. Vedaldi, V. Lempitsky, Deep image prior. Proceedings of the IEEE Conference on Computer Vision and "
+    "Pattern Recognition, 2018, 9446-9454."
+)
+SPECTRAL = (
+    "Z. Shi, P. Mettes, S. Maji, C. G. M. Snoek, On measuring and controlling the spectral bias of the deep image "
+    "prior. International Journal of Computer Vision 130, 2022, 885-908 (arXiv:2107.01125)."
+)
+RIDGE = (
+    "S. Herbreteau, C. Kervrann, Towards a unified view of unsupervised non-local methods for image denoising: the "
+    "NL-Ridge approach. IEEE International Conference on Image Processing, 2022."
+)
+
+
+def methods_text(report: Mapping[str, Any]) -> str:
+    """Return the methods paragraph and the references of a run, from its `Restoration.report`.
+
+    Raises
+    ------
+    ValueError
+        When that is no such report.
+    """
+    try:
+        return _text(report)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ValueError("This is no report of a restoration, or one of another version") from error
+
+
+def _text(report: Mapping[str, Any]) -> str:
+    settings, fits = report["settings"], report["fits"]
+    has_pilot = any(fit["pilot"] for fit in fits)
+    sentences = [
+        f"Images were restored from themselves alone with napari-dip {report['version']} (task: "
+        f"{settings['task']['name']}; PyTorch {report['torch']}, {report['device']}, {report['precision']}, "
+        f"{report['threads']} threads, seed {report['seed']}), by the deep image prior [1].",
+        _networks(settings, fits, has_pilot),
+        f"Each fit ended by the rule {settings['stop']['name']}; the kept steps were "
+        f"{_list(fit['best_step'] for fit in fits)} of {_list(fit['last_step'] for fit in fits)}.",
+    ]
+    if has_pilot:
+        fine, rest = (_mean(fit["pilot"][band] for fit in fits) for band in (0, 1))
+        sentences.append(
+            f"Their mean was mixed with a closed-form estimate, NL-Ridge [3], whose weight, of least estimated risk, "
+            f"was {fine:.2f} in fine detail and {rest:.2f} in the rest; the local mean of the measurement was kept."
+        )
+    sentences += _noise(fits)
+    if report["filled_values"]:
+        sentences.append(
+            f"{report['filled_values']} of {_product(settings['shape'])} values were missing and filled in; they are "
+            f"not measured."
+        )
+    verdicts = sorted({fit["residual"]["verdict"] for fit in fits if fit["residual"]})
+    if verdicts:
+        sentences.append(f"Residual: {'; '.join(verdicts)}.")
+    references = [f"[1] {DIP}", f"[2] {SPECTRAL}"] + ([f"[3] {RIDGE}"] if has_pilot else [])
+    return " ".join(sentences) + "\n\n" + "\n".join(references)
+
+
+def _networks(settings: Mapping[str, Any], fits: list[Mapping[str, Any]], has_pilot: bool) -> str:
+    priors = settings["members"] if has_pilot else [settings["prior"]]
+    described = [
+        f"{prior['network']['name']} fed with {prior['source']['name'].lower()}, Adam at {prior['learning_rate']:g}"
+        for prior in priors[: 1 + max(fit["member"] for fit in fits)]
+    ]
+    counted = [f"{described.count(one)} x {one}" for one in dict.fromkeys(described)]
+    return f"Networks, whose spectral bias [2] keeps noise out until they are stopped: {'; '.join(counted)}."
+
+
+def _noise(fits: list[Mapping[str, Any]]) -> list[str]:
+    known = [fit["noise"] for fit in fits if fit["noise"]]
+    if not known:
+        return []
+    first = known[0]
+    source = "as given" if first["is_given"] else "estimated from the image"
+    channels = (
+        f"{slope:.4g} x + {at_zero:.4g}" for slope, at_zero in zip(first["slope"], first["at_zero"], strict=True)
+    )
+    text = f"The variance of the noise, {source}, was {_list(channels)} for an intensity x in the image's units."
+    if any(any(fit["reach"]) for fit in fits):
+        text += " It was found to be correlated from pixel to pixel."
+    if any(fit["clipped"] for fit in fits):
+        text += " The bias of clipped values was undone."
+    return [text]
+
+
+def _list(values: Any) -> str:
+    return ", ".join(str(value) for value in values)
+
+
+def _mean(values: Any) -> float:
+    numbers = list(values)
+    return float(sum(numbers)) / len(numbers)
+
+
+def _product(shape: list[int]) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total
