@@ -39,6 +39,7 @@ from napari_dip.engine.stopping import (
     StoppingRule,
     WindowedVariance,
 )
+from napari_dip.engine.suitability import Suitability, check
 from napari_dip.engine.tasks import TASKS, Denoise, Inpaint, Task
 
 __version__ = version("napari-dip")
@@ -82,9 +83,11 @@ __all__ = [
     "Source",
     "State",
     "StoppingRule",
+    "Suitability",
     "Task",
     "WindowedVariance",
     "agreement",
+    "check",
     "estimate_noise",
     "fit",
     "iter_restore",

@@ -265,3 +265,13 @@ def test_cite_needs_a_report(tmp_path, capsys, text):
     path.write_text(text)
     assert run("cite", path) == 2
     assert "no report" in capsys.readouterr().err
+
+
+def test_check_says_whether_an_image_is_suited(tmp_path, capsys):
+    assert run("check", starfield(tmp_path / "a.fits", 0.5)) == 0
+    assert capsys.readouterr().out.startswith("suitable (noise ")
+    tifffile.imwrite(tmp_path / "s.tif", np.zeros((5, 64, 64), np.uint8) + np.arange(64, dtype=np.uint8))
+    assert run("check", tmp_path / "s.tif", "--axes", "TYX") == 0
+    said = capsys.readouterr().out
+    assert said.startswith("think twice")
+    assert "- There are 5 exposures" in said

@@ -49,6 +49,17 @@ def test_a_run_adds_the_restored_layer_and_says_how_it_ended(docked: DeepImagePr
     assert docked.viewer.layers.selection.active is source
 
 
+def test_before_a_run_the_dock_says_whether_the_image_is_suited(docked: DeepImagePrior, qtbot: Any) -> None:
+    scene = 100 + 50 * np.sin(np.mgrid[:96, :96].sum(0) / 9)
+    for name, sigma, said in (("noisy", 10, "Suitable (noise 1"), ("clean", 1e-3, "hardly any noise")):
+        noisy = scene + np.random.default_rng(0).normal(0, sigma, scene.shape)
+        layer = docked.viewer.add_image(noisy.astype(np.float32), name=name)
+        docked.inputs.image.layer = layer
+        docked.inputs.check()
+        qtbot.waitUntil(lambda said=said: said in docked.advice.text(), timeout=5000)
+        assert docked.advice.isVisible()
+
+
 def test_the_methods_text_of_a_result_goes_to_the_clipboard(docked: DeepImagePrior, ends: Ends) -> None:
     assert docked.cite_button.isHidden()
     click(docked.run_button)

@@ -8,7 +8,7 @@ import dataclasses
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import napari_dip as dip
-from napari_dip.cli import cite, demo, doctor, restoring
+from napari_dip.cli import check, cite, demo, doctor, restoring
 from napari_dip.engine.blocks import role
 from napari_dip.engine.problem import Role
 
@@ -42,6 +42,12 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument("--max-steps", type=_positive, metavar="N", help="end the fit at the latest then")
     one.add_argument("--headless", action="store_true", help="write files, even where there is a display")
     one.set_defaults(command=demo.run)
+    summary = "Say whether an image is suited for it, before a fit."
+    one = commands.add_parser("check", help=summary, description=summary)
+    one.add_argument("image", metavar="IN", help="TIFF, FITS (also as IN[SCI,1]), PNG, JPEG or NPY")
+    one.add_argument("--axes", metavar="ZYX", help="what each axis of IN is: Z depth, T time, C channel, S colour")
+    one.add_argument("--saturation", type=float, metavar="VALUE", help="from here on pixels are missing")
+    one.set_defaults(command=check.run)
     summary = "Print what a paper has to say of a result, and what to cite."
     one = commands.add_parser("cite", help=summary, description=summary)
     one.add_argument("report", metavar="REPORT.json", help="what --report wrote")

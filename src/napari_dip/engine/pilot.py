@@ -18,7 +18,7 @@ from napari_dip.engine.problem import Problem, identity
 from napari_dip.engine.ridge import nl_ridge_in_strips
 
 PROBE = 0.1  # of the noise: how far the measurement is moved to see how far the estimate follows
-AREA = 8.0  # px: standard deviation of the Gaussian over which the result keeps the measurement's mean
+AREA = 16.0  # px: standard deviation of the Gaussian over which the result keeps the measurement's mean
 FINE = 1.0  # px: standard deviation of the Gaussian that parts fine detail from the rest
 LEAST_NOISE = 1e-8  # variance, of an image scaled to 0 to 1: less is rounding
 MOST_UNKNOWN = 0.2  # of the elements: with more, the patches are made of guesses
@@ -88,7 +88,7 @@ class Pilot:
         """Return x with the mean of the residual around each pixel given back: over an area, no light is lost.
 
         The mean is a Gaussian one of standard deviation `AREA` in the plane, each residual weighted by the inverse
-        variance of its noise: the noise that it brings in has about 1 / 800 of the variance of a pixel's.
+        variance of its noise: the noise that it brings in has about 1 / 3200 of the variance of a pixel's.
         """
         plane = (x.ndim - 2, x.ndim - 1)
         weight = self.known / self.noise.variance(_blurred(x, AREA / 2, plane, "replicate")).clamp(min=LEAST_NOISE)

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_dip.gui.advice import Advice
 from napari_dip.gui.form import words
 from napari_dip.gui.inputs import Inputs
 from napari_dip.gui.options import Options
@@ -62,6 +63,7 @@ class DeepImagePrior(QWidget):
         self.stop_button = QPushButton("Stop")
         self.stop_button.setToolTip("End the run now and keep the best result so far")
         self.place = _line("What will be restored, or what is missing before a run can start")
+        self.advice = Advice()
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(10)
@@ -94,6 +96,7 @@ class DeepImagePrior(QWidget):
         outer = QVBoxLayout(self)
         outer.addWidget(self.area, 3)
         outer.addWidget(self.place)
+        outer.addWidget(self.advice)
         outer.addLayout(buttons)
         outer.addWidget(self.bar)
         outer.addWidget(self.text)
@@ -116,6 +119,8 @@ class DeepImagePrior(QWidget):
         self.place.setText(reason or self.inputs.place())
         self.place.setVisible(bool(self.place.text()))
         self._colour(self.place, "warning" if reason else "")
+        if not is_busy:
+            self.advice.about(self.inputs.origin() if reason is None else None)
         self.run_button.setEnabled(not is_busy and reason is None)
         self.run_button.setText("Running…" if is_busy else "Run")
         self.pause_button.setEnabled(state in ("running", "paused"))

@@ -1,0 +1,19 @@
+"""Whether the deep image prior is the right tool for a file."""
+
+from __future__ import annotations
+
+import argparse
+
+import napari_dip as dip
+from napari_dip import io
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the verdict and what speaks against a fit; return 0 whatever it is."""
+    picture = io.read(options.image)
+    axes = (options.axes or picture.axes).upper() or None
+    said = dip.check(picture.pixels, axes, saturation=options.saturation)
+    print(said)
+    for sentence in (*said.against, *said.hints):
+        print(f"- {sentence}")
+    return 0
