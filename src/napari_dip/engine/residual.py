@@ -15,6 +15,7 @@ LEVELS = 10  # intensities: each has as many pixels, or blocks
 STEEP = 0.9  # quantile of the gradient from which on a pixel is at an edge
 SURE = 4.0  # standard errors: less is chance
 SMALL = 0.05  # of a correlation: less does not matter
+LESS_SURE = 2.0  # times as much is let pass where the noise is correlated: that is told less exactly
 TOO_STRONG, TOO_WEAK = 1.3, 0.7  # of the residual's power in units of the noise's: at one intensity, and in all
 
 NOISE, REMOVED, LEFT = "looks like noise", "structure was removed", "noise was left"
@@ -69,10 +70,12 @@ def check_residual(y: Tensor, predicted: Tensor, known: Tensor, noise: NoiseMode
     own = (0.0, 0.0) if noise.correlation is None else _beside(noise.correlation)
     neighbours = tuple(_lagged(z, weight, axis) / chi2 - expected for axis, expected in zip((-2, -1), own, strict=True))
     edges = _edges(z, predicted, known)
+    slack = 1.0 if noise.correlation is None else LESS_SURE
+    most = 1 + slack * (TOO_STRONG - 1)
     tests = {
-        "is similar from pixel to pixel": max(neighbours) > max(SMALL, SURE / count**0.5),
-        "is stronger at edges": edges > TOO_STRONG,
-        "is stronger than noise at some intensities": max(by_intensity) > TOO_STRONG,
+        "is similar from pixel to pixel": max(neighbours) > max(slack * SMALL, SURE / count**0.5),
+        "is stronger at edges": edges > most,
+        "is stronger than noise at some intensities": max(by_intensity) > most,
     }
     reasons = [words for words, holds in tests.items() if holds]
     if chi2 < TOO_WEAK:
