@@ -78,3 +78,11 @@ def test_a_restored_image_has_its_bright_values_back_and_a_residual_without_them
     assert abs(result.residual[bright].mean()) < 1
     assert result.fits[-1].clipped
     assert any("clipped" in note for note in result.notes)
+
+
+def test_a_channel_of_which_nothing_is_known_is_no_hindrance():
+    y = torch.cat([noisy_version(ramp()).clamp(0, 1)] * 2)
+    known = torch.ones_like(y, dtype=torch.bool)
+    known[1] = False
+    found = find_clipping(y, known, torch.cat([ramp()] * 2), white(channels=2))
+    assert found.high.tolist() == [1, torch.inf]

@@ -61,6 +61,11 @@ def test_of_a_noisy_result_noise_was_left(measured):
     assert check(measured, (measured + scene()) / 2).verdict.startswith("noise was left")
 
 
+def test_of_the_measurement_itself_too():
+    y = scene()
+    assert check(y, y).verdict.startswith("noise was left")
+
+
 def test_lost_light_shows_in_the_flux(measured):
     assert np.mean(check(measured, 0.97 * scene()).flux) < -1
     assert np.mean(check(measured, 1.03 * scene()).flux) > 1

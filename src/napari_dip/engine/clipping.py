@@ -70,11 +70,11 @@ def find_clipping(y: Tensor, known: Tensor, estimate: Tensor, noise: NoiseModel)
     ends = []
     for sign in (-1, 1):
         values, centre = sign * y, sign * estimate
-        end = torch.stack([v[k].max() for v, k in zip(values, known, strict=True)])
+        end = torch.where(known, values, -torch.inf).flatten(1).amax(1)
         shaped = end.view(-1, *[1] * (y.ndim - 1))
         at_end, beyond = (values == shaped).float(), torch.special.ndtr((centre - shaped) / deviation)
         there, predicted = (
-            torch.stack([v[k].mean() for v, k in zip(share, known, strict=True)]) for share in (at_end, beyond)
+            (share * known).flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1) for share in (at_end, beyond)
         )
         is_clipped = (there >= LEAST) & (predicted * LIKELY >= there) & (predicted <= LIKELY * there)
         ends.append(sign * torch.where(is_clipped, end, torch.inf))

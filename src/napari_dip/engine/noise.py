@@ -159,7 +159,12 @@ def model_of(law: NoiseLaw, y: Tensor, known: Tensor, *, offset: Doubles, gain: 
     slope = torch.from_numpy(law.slope / gain).float()
     floor = torch.from_numpy((law.slope * offset + law.at_zero) / gain**2).float()
     y, known = y.detach().float().cpu(), known.cpu()
-    mean = torch.stack([(a * v[k] + b).clamp(min=0).mean() for a, b, v, k in zip(slope, floor, y, known, strict=True)])
+    mean = torch.stack(
+        [
+            (a * v[k] + b).clamp(min=0).sum() / max(1, int(k.sum()))
+            for a, b, v, k in zip(slope, floor, y, known, strict=True)
+        ]
+    )
     return NoiseModel(slope, floor, mean, autocorrelation(y, known))
 
 

@@ -68,7 +68,9 @@ def check_residual(y: Tensor, predicted: Tensor, known: Tensor, noise: NoiseMode
     chi2 = float(z.square().sum() / count)
     by_intensity = _in_levels(predicted[known], z[known].square())
     own = (0.0, 0.0) if noise.correlation is None else _beside(noise.correlation)
-    neighbours = tuple(_lagged(z, weight, axis) / chi2 - expected for axis, expected in zip((-2, -1), own, strict=True))
+    neighbours = tuple(
+        _lagged(z, weight, axis) / max(chi2, 1e-12) - expected for axis, expected in zip((-2, -1), own, strict=True)
+    )
     edges = _edges(z, predicted, known)
     slack = 1.0 if noise.correlation is None else LESS_SURE
     most = 1 + slack * (TOO_STRONG - 1)
