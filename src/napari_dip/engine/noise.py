@@ -190,7 +190,7 @@ class NoiseRecord:
 
 def record_of(model: NoiseModel, *, offset: Doubles, gain: Doubles, is_given: bool) -> NoiseRecord:
     """Return a scaled model in the image's units: the inverse of `model_of`."""
-    slope, floor, mean = (t.double().cpu().numpy() for t in (model.gain, model.floor, model.mean))
+    slope, floor, mean = (t.cpu().double().numpy() for t in (model.gain, model.floor, model.mean))
     at_zero = gain**2 * floor - gain * slope * offset
     return NoiseRecord(
         tuple(map(float, slope * gain)), tuple(map(float, at_zero)), tuple(map(float, gain * mean**0.5)), is_given

@@ -74,8 +74,8 @@ class Pilot:
         missing = (self.y - x)[self.held]
         cost = torch.stack([(self.probe * band)[self.held].mean() for band in _bands(self.response)])
         count = differences.shape[1]
-        gram = (differences @ differences.T / count).double().cpu()
-        gain = (differences @ missing / count - cost).double().cpu()
+        gram = (differences @ differences.T / count).cpu().double()
+        gain = (differences @ missing / count - cost).cpu().double()
         return _between_zero_and_one(gram, gain)
 
     def mixed(self, x: Tensor, weights: tuple[float, ...]) -> Tensor:
