@@ -1,6 +1,7 @@
 """Every stopping rule on the same recorded fits: how far its choice is from the best averaged output, and how soon.
 
     python benchmarks/stopping.py DATA --seeds 0,1,2      # records what is not there yet, then replays
+    python benchmarks/stopping.py DATA --large            # three crops of 256 x 256, σ 25, held-out rule only
     python benchmarks/stopping.py DATA --table            # replays benchmarks/results/stopping.json
 
 DATA is a folder with set9/, dip_released/, kodak24/ and cbsd68/. 128 x 128 centre crops of four photographs, three
@@ -37,7 +38,8 @@ CROPS = {
     "102061": "cbsd68/102061.png",
 }
 NOISES = ("σ25", "σ50", "shot")
-SIDE, LONGEST, EVERY = 128, 3000, 10
+LARGE = ("F16", "hill", "kodim05")
+SIDE, LARGE_SIDE, LONGEST, EVERY = 128, 256, 3000, 10
 PRESET = next(preset for preset in dip.PRESETS if preset.name == "standard")
 FITS = {"guided": PRESET.members[0], "unguided": PRESET.members[1]}
 HIDING: dict[str, dip.StoppingRule] = {"HeldOut": dip.HeldOut()}
@@ -52,31 +54,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", default="0")
+    parser.add_argument("--large", action="store_true")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"machine": machine(), "records": {}}
     if not options.table:
         for seed in options.seeds.split(","):
-            record_all(options.data, int(seed), results)
-    print(table(results["records"]))
+            record_all(options.data, int(seed), results, large=options.large)
+    for side in (SIDE, LARGE_SIDE):
+        print(f"{side} x {side}", table(pick(results["records"], side)), "", sep="\n")
 
 
-def record_all(data: Path, seed: int, results: dict[str, Any]) -> None:
-    for crop, noise, noisy, clean in cases(data):
-        for fit, rules in (("unguided", HIDING), ("unguided", SEEING), ("guided", HIDING)):
+def record_all(data: Path, seed: int, results: dict[str, Any], *, large: bool = False) -> None:
+    wanted = [("guided", HIDING), ("unguided", HIDING)] + ([] if large else [("unguided", SEEING)])
+    for crop, noise, noisy, clean in large_cases(data) if large else cases(data):
+        for fit, rules in wanted:
             name = f"{crop} {noise} {fit} {'hiding' if rules is HIDING else 'seeing'} seed {seed}"
+            name += f" {LARGE_SIDE}²" if large else ""
             if name not in results["records"]:
                 results["records"][name] = record(noisy, clean, fit, rules, seed)
                 RESULTS.write_text(json.dumps(results, ensure_ascii=False))
                 print(name, flush=True)
 
 
-def cases(data: Path) -> Iterator[tuple[str, str, Array, Array]]:
-    """Yield crop, noise, the noisy image and the clean one, (3, 128, 128), 0 to 1."""
+def large_cases(data: Path) -> Iterator[tuple[str, str, Array, Array]]:
+    """Yield three crops of 256 x 256 with white noise."""
+    return (case for case in cases(data, LARGE_SIDE) if case[0] in LARGE and case[1] == "σ25")
+
+
+def pick(records: dict[str, Any], side: int) -> dict[str, Any]:
+    return {name: one for name, one in records.items() if name.endswith("²") == (side == LARGE_SIDE)}
+
+
+def cases(data: Path, side: int = SIDE) -> Iterator[tuple[str, str, Array, Array]]:
+    """Yield crop, noise, the noisy image and the clean one, (3, side, side), 0 to 1."""
     for crop, file in CROPS.items():
         image = imageio.imread(data / file)[..., :3].astype(np.float32) / 255
-        top, left = ((n - SIDE) // 2 for n in image.shape[:2])
-        clean = image[top : top + SIDE, left : left + SIDE].transpose(2, 0, 1)
+        top, left = ((n - side) // 2 for n in image.shape[:2])
+        clean = image[top : top + side, left : left + side].transpose(2, 0, 1)
         for noise in NOISES:
             rng = np.random.default_rng([len(crop), ord(crop[0]), NOISES.index(noise)])
             if noise == "shot":  # 40 photons in white, read noise of 2
