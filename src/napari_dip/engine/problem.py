@@ -20,11 +20,19 @@ Array = npt.NDArray[Any]
 class Role(Enum):
     """What an array field of a task is, told by its annotation: how it is cut into frames."""
 
-    MASK = "mask"
+    MASK = "mask"  # cut, on the measurement's grid
+    IMAGE = "image"  # cut, on the grid of the restored image
+    KERNEL = "kernel"  # the same for all frames: not cut
 
 
 Mask = Annotated[Array, Role.MASK]
 """Non-zero marks a pixel of the measurement's grid: cut with it."""
+
+Image = Annotated[Array, Role.IMAGE]
+"""Another image of the scene, on the grid of the restored image: cut with it."""
+
+Kernel = Annotated[Array, Role.KERNEL]
+"""A point-spread function or filter, on its own small grid: the same for all frames."""
 
 
 class RestorationError(Exception):

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QVBoxLayout, QWidget
 
 import napari_dip as dip
 from napari_dip.engine.blocks import role
+from napari_dip.engine.problem import Role
 from napari_dip.gui.editors import (
     AutoEdit,
     Editor,
@@ -258,7 +259,7 @@ def mask_fields(cls: type) -> tuple[Row, ...]:
     """Return the fields of a task that a labels layer supplies."""
     hints = get_type_hints(cls, include_extras=True)
     names = [item.name for item in dataclasses.fields(cls)]
-    return tuple(_row(cls, name, hints[name]) for name in names if role(hints[name]) is not None)
+    return tuple(_row(cls, name, hints[name]) for name in names if role(hints[name]) is Role.MASK)
 
 
 def _row(cls: type, name: str, hint: Any) -> Row:

@@ -1,0 +1,9 @@
+"""What can be restored: a file for each task, and the tuple of them all."""
+
+from napari_dip.engine.tasks.denoise import Denoise
+from napari_dip.engine.tasks.inpaint import Inpaint
+from napari_dip.engine.tasks.task import Task
+
+__all__ = ["TASKS", "Denoise", "Inpaint", "Task"]
+
+TASKS = (Denoise, Inpaint)

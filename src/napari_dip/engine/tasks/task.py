@@ -1,0 +1,51 @@
+"""What every task is: it turns a scaled measurement into a `Problem`."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from napari_dip.engine.noise import NoiseLaw
+from napari_dip.engine.problem import Mask, Problem
+from napari_dip.engine.stopping import StoppingRule
+
+
+class Task(Protocol):
+    """What every task is.
+
+    Attributes
+    ----------
+    done : str
+        What it has done to an image, for the result's name.
+    align : tuple of int
+        Tile origins are multiples of this.
+    stop : StoppingRule
+        The rule that a fit of this task ends by when none is given.
+    noise : NoiseLaw or None
+        Of the image, where it is known.
+    mask : Mask or None
+        Pixels that the task itself declares missing, shaped as the image or as its spatial axes.
+    fills : bool
+        Whether missing pixels come back restored, else as they were.
+    keeps_known : bool
+        Whether known pixels come back exactly as they were.
+    """
+
+    @property
+    def done(self) -> str: ...
+    @property
+    def align(self) -> tuple[int, ...]: ...
+    @property
+    def stop(self) -> StoppingRule: ...
+    @property
+    def noise(self) -> NoiseLaw | None: ...
+    @property
+    def mask(self) -> Mask | None: ...
+    @property
+    def fills(self) -> bool: ...
+    @property
+    def keeps_known(self) -> bool: ...
+    def problem(self, y: Tensor) -> Problem:
+        """Return the problem for one block, y scaled and (C, *spatial)."""
+        ...
