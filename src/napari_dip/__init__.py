@@ -26,6 +26,7 @@ from napari_dip.engine.noise import (
     estimate_noise,
 )
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration
+from napari_dip.engine.outliers import Outliers
 from napari_dip.engine.problem import LeastSquares, Likelihood, Mask, Problem, RestorationError
 from napari_dip.engine.restore import PRESETS, Preset, iter_restore, restore
 from napari_dip.engine.ridge import nl_ridge
@@ -71,6 +72,7 @@ __all__ = [
     "NoiseLaw",
     "NoiseModel",
     "OtherExposure",
+    "Outliers",
     "Poisson",
     "PoissonGaussian",
     "Preset",

@@ -211,6 +211,18 @@ def test_the_demo_without_a_display_says_so_and_writes_files(tmp_path):
     assert tifffile.imread(folder / "restored.tif").dtype == np.uint16
 
 
+def test_hot_pixels_are_flagged_replaced_and_written(tmp_path):
+    image = np.random.default_rng(0).normal(100, 3, (48, 48)).astype(np.float32)
+    image[20, 30] += 500
+    tifffile.imwrite(tmp_path / "hot.tif", image)
+    files = (tmp_path / "hot.tif", "-o", tmp_path / "out.tif")
+    assert run("denoise", *files, "--outliers-out", tmp_path / "flags.tif") == 2
+    assert run("denoise", *files, "--outliers", "1.5", "--outliers-out", tmp_path / "flags.tif", "--stop",
+               "FixedSteps(steps=30)") == 0  # fmt: skip
+    assert np.argwhere(tifffile.imread(tmp_path / "flags.tif")).tolist() == [[20, 30]]
+    assert tifffile.imread(tmp_path / "out.tif")[20, 30] < 200
+
+
 def starfield(path, gain, **cards):
     """Write 0.5 electrons per count, read noise of 6 electrons, and what the header says of it."""
     rng = np.random.default_rng(0)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.layers import Labels
 from napari.utils import progress
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer
@@ -90,6 +91,21 @@ def test_what_was_asked_for_besides_is_added_too(docked: DeepImagePrior, ends: E
     total = layers["cells – residual"].data + layers["cells – denoised"].data
     np.testing.assert_allclose(total, layers["cells"].data, rtol=1e-4)
     assert not [record for record in notification_manager.records if "nits" in record.message]
+
+
+def test_outliers_are_looked_for_when_asked_and_become_a_labels_layer(docked: DeepImagePrior, ends: Ends) -> None:
+    fast(docked)
+    editor = docked.options.output.editors["outliers"]
+    assert editor.value is None
+    source = docked.viewer.layers["cells"]
+    source.data[9, 7] = 60_000
+    editor.value = dip.Outliers(fwhm=2.0)
+    click(docked.run_button)
+    ends(docked)
+    marks = docked.viewer.layers["cells – outliers"]
+    assert isinstance(marks, Labels)
+    assert marks.data[9, 7] == 1
+    assert docked.viewer.layers["cells – denoised"].data[9, 7] < 60_000
 
 
 def test_values_as_source_are_of_its_type_and_else_floating(docked: DeepImagePrior, ends: Ends) -> None:

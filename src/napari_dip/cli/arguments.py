@@ -85,6 +85,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
                         "dead ones, or those with a data-quality flag")  # fmt: skip
     parser.add_argument("--fill", action="store_true", help="missing pixels come back restored")
     parser.add_argument("--saturation", type=float, metavar="VALUE", help="from here on pixels are missing")
+    parser.add_argument("--outliers", type=outliers, metavar="FWHM", nargs="?", const=dip.Outliers(), help="flag and "
+                        "replace hot pixels and cosmic rays: sharper than a spot so wide, default 1.5 px")  # fmt: skip
+    parser.add_argument("--outliers-out", metavar="FILE", help="1 where a value was flagged")
     parser.add_argument("--axes", metavar="ZYX", help="what each axis of IN is: Z depth, T time, C channel, S colour")
     parser.add_argument("--each", default="", metavar="Z", help="axes that get one fit per index")
     parser.add_argument("--plane", metavar="N", help="restore one plane only: 12, or Z=12,T=0")
@@ -129,6 +132,14 @@ def rule(text: str) -> dip.StoppingRule:
             f"{text!r} is no stopping rule; there are {', '.join(_names(dip.RULES))}, with values as "
             f"'FixedSteps(steps=800)'"
         ) from error
+
+
+def outliers(text: str) -> dip.Outliers:
+    """Return the outliers that are sharper than a spot of so many px."""
+    try:
+        return dip.Outliers(float(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _names(kinds: tuple[type, ...]) -> list[str]:

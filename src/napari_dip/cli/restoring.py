@@ -31,8 +31,8 @@ PROVENANCE = ("version", "torch", "seed", "device", "precision", "threads", "set
 
 def restore_file(options: argparse.Namespace) -> int:
     """Restore `options.image` into `options.out`; return the exit code."""
-    outputs = [path for path in (options.out, options.stack_out, options.residual_out, options.report) if path]
-    check_outputs(options, outputs)
+    asked = (options.out, options.stack_out, options.residual_out, options.outliers_out, options.report)
+    check_outputs(options, [path for path in asked if path])
     if options.device == "auto" and (advice := devices.unused_gpu()):
         print(f"napari-dip: {advice}", file=sys.stderr)
     picture = choose_plane(io.read(options.image), options)
@@ -63,6 +63,8 @@ def check_outputs(options: argparse.Namespace, outputs: list[str]) -> None:
             io.check_writable(path, overwrite=options.overwrite, suffixes=suffixes)
         except FileExistsError as error:
             raise ValueError(f"{path} is there already: choose another name, or replace it with --overwrite") from error
+    if options.outliers_out and options.outliers is None:
+        raise ValueError("--outliers-out needs --outliers: nobody looks for them otherwise")
     if options.stack_out and not options.keep_every:
         raise ValueError("--stack-out needs --keep-every N: which outputs to keep")
 
@@ -122,6 +124,8 @@ def check_formats(picture: io.Picture, options: argparse.Namespace) -> None:
     io.check_format(options.out, picture.pixels.dtype if options.dtype == "source" else np.float32, shape, axes)
     if options.residual_out:
         io.check_format(options.residual_out, np.float32, shape, axes)
+    if options.outliers_out:
+        io.check_format(options.outliers_out, np.uint8, shape, axes)
     if options.stack_out:
         io.check_format(options.stack_out, np.float32, (2, *shape), f"I{axes}")
 
@@ -206,6 +210,7 @@ def iterate(
         missing=read_mask(options.missing, options) if options.missing else None,
         preset=options.preset,
         saturation=options.saturation if options.saturation is not None else picture.saturation,
+        outliers=options.outliers,
         fill=options.fill,
         axes=picture.axes,
         each=options.each,
@@ -246,6 +251,8 @@ def save(picture: io.Picture, restoration: dip.Restoration, options: argparse.Na
     outputs = [(options.out, io.like(picture, restoration.image))]
     if options.residual_out:
         outputs.append((options.residual_out, io.like(picture, restoration.residual.astype(np.float32))))
+    if options.outliers_out and restoration.outliers is not None:
+        outputs.append((options.outliers_out, io.like(picture, restoration.outliers.astype(np.uint8))))
     if options.stack_out and restoration.stack is not None:
         outputs.append((options.stack_out, io.stacked(picture, restoration.stack, restoration.steps)))
     for path, result in outputs:

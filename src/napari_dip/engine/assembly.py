@@ -61,30 +61,34 @@ class Assembly:
             self.restored, self.estimate = self.out, np.zeros(self.axes.shape, floating)
         self.residual = np.zeros_like(self.estimate)
         self.filled = np.zeros(self.axes.shape, bool)
+        self.outliers = None if self.missing.outliers is None else np.zeros(self.axes.shape, bool)
         self.stacks: dict[Frame, Mapping[int, Array]] = {}
 
     def add(self, frame: Frame, restored: Restored) -> None:
         """Write a frame's result to its place."""
         measured = self.axes.take(self.image, frame)  # (C, *spatial)
-        missing = self.missing.find(measured, frame)
+        missing, flagged = self.missing.find(measured, frame), self.missing.flagged(measured, frame)
         where = self.axes.where(frame)
         with torch.no_grad():
             shown = restored.problem.finish(restored.x)
             predicted = restored.forward(restored.x.to(restored.problem.y.device))
-        values = self.compose(shown, measured, missing)
+        values = self.compose(shown, measured, missing, flagged)
         self.restored[where] = self.axes.arrange(values)
         self.estimate[where] = self.axes.arrange(self.scale.undo(_numpy(restored.x)))
         difference = _numpy(restored.problem.y) - _numpy(predicted)
         residual = np.where(missing, np.nan, self.scale.undo_difference(difference))
         self.residual[where] = self.axes.arrange(residual)
-        if self.fill:
-            self.filled[where] = self.axes.arrange(missing)
+        self.filled[where] = self.axes.arrange(missing if self.fill else flagged)
+        if self.outliers is not None:
+            self.outliers[where] = self.axes.arrange(flagged)
         self.stacks[frame] = restored.snapshots
 
-    def compose(self, shown: Tensor, measured: Array, missing: npt.NDArray[np.bool_]) -> Array:
+    def compose(
+        self, shown: Tensor, measured: Array, missing: npt.NDArray[np.bool_], flagged: npt.NDArray[np.bool_]
+    ) -> Array:
         """Return a frame's values as the user gets them: what was to be restored, and the rest as it was."""
         values = convert(self.scale.undo(_numpy(shown)), self.dtype)
-        untouched = np.zeros_like(missing) if self.fill else missing
+        untouched = np.zeros_like(missing) if self.fill else missing & ~flagged
         if self.keeps_known:
             untouched = untouched | ~missing
         return np.where(untouched, measured.astype(self.dtype), values)
@@ -113,6 +117,7 @@ class Assembly:
         names = ("estimate", "residual", "filled", "stacks")
         for name in names if self.out is not None else ("restored", *names):
             setattr(other, name, getattr(self, name).copy())
+        other.outliers = None if self.outliers is None else self.outliers.copy()
         other.add(frame, restored)
         return other
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.engine.noise import NoiseLaw
+from napari_dip.engine.outliers import Outliers
 from napari_dip.engine.problem import Array, Role
 
 SMALLEST = {"Y": 16, "X": 16, "Z": 8}  # px; a network has nothing to learn from less
@@ -238,14 +240,29 @@ def _span(values: npt.NDArray[np.float64]) -> tuple[float, float]:
 
 @dataclass(frozen=True, eq=False)
 class Missing:
-    """Which pixels must have no influence: marked, not finite, or saturated."""
+    """Which pixels must have no influence: marked, not finite, saturated, or outliers."""
 
     axes: Axes
     masks: tuple[Array, ...] = ()  # each shaped as the image
     saturation: float | None = None
+    outliers: Outliers | None = None
+    law: NoiseLaw | None = None  # by which outliers are told
+    _found: dict[Frame, npt.NDArray[np.bool_]] = field(default_factory=dict)  # outliers, once a frame
 
     def find(self, values: Array, frame: Frame) -> npt.NDArray[np.bool_]:
         """Return what is missing in a frame, (C, *spatial)."""
+        unknown = self._unknown(values, frame)
+        return unknown if self.outliers is None else unknown | self.flagged(values, frame)
+
+    def flagged(self, values: Array, frame: Frame) -> npt.NDArray[np.bool_]:
+        """Return the outliers of a frame, (C, *spatial): none where they were not asked for."""
+        if self.outliers is None:
+            return np.zeros(values.shape, bool)
+        if frame not in self._found:
+            self._found[frame] = self.outliers.find(values, ~self._unknown(values, frame), self.law)
+        return self._found[frame]
+
+    def _unknown(self, values: Array, frame: Frame) -> npt.NDArray[np.bool_]:
         found = ~np.isfinite(values)
         for mask in self.masks:
             found |= self.axes.take(mask, frame)

@@ -109,6 +109,8 @@ class Restoration:
         The measurement minus what the estimate would have given, in the source's units; NaN where missing.
     filled : boolean array or None
         Which pixels were missing and are filled in `image`; None where none is.
+    outliers : boolean array or None
+        Which values were flagged as hot, dead or hit by a cosmic ray, and are filled; None where nobody asked.
     std : array or None
         Not estimated yet: None.
     stack : array or None
@@ -136,6 +138,7 @@ class Restoration:
     machine: dict[str, Any]
     notes: tuple[str, ...] = ()
     std: Array | None = None
+    outliers: npt.NDArray[np.bool_] | None = None
 
     @property
     def best_step(self) -> int:
@@ -161,6 +164,7 @@ class Restoration:
             "best_step": self.best_step,
             "ended": self.ended,
             "filled_values": 0 if self.filled is None else int(self.filled.sum()),
+            "outliers": None if self.outliers is None else int(self.outliers.sum()),
             "fits": fits,
             "notes": list(self.notes),
         }

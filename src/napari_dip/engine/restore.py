@@ -13,6 +13,7 @@ from napari_dip.engine.blocks import Axes, Missing, name_axes
 from napari_dip.engine.fit import Guide, Prior
 from napari_dip.engine.networks import Skip
 from napari_dip.engine.outcome import Control, Progress, Restoration
+from napari_dip.engine.outliers import Outliers
 from napari_dip.engine.run import Limits, Run
 from napari_dip.engine.stopping import HeldOut, StoppingRule
 from napari_dip.engine.tasks import Denoise, Task
@@ -55,6 +56,7 @@ def restore(
     preset: Preset | str = "standard",
     missing: Any = None,
     saturation: float | None = None,
+    outliers: Outliers | None = None,
     fill: bool = False,
     axes: str | None = None,
     each: str = "",
@@ -70,9 +72,9 @@ def restore(
     """Return the restored image: `iter_restore`, which describes the parameters, run to its end."""
     progress = None
     for progress in iter_restore(  # noqa: B007
-        image, task, prior, stop, preset=preset, missing=missing, saturation=saturation, fill=fill, axes=axes,
-        each=each, device=device, seed=seed, keep_every=keep_every, dtype=dtype, max_steps=max_steps,
-        max_seconds=max_seconds, out=out, control=control,
+        image, task, prior, stop, preset=preset, missing=missing, saturation=saturation, outliers=outliers,
+        fill=fill, axes=axes, each=each, device=device, seed=seed, keep_every=keep_every, dtype=dtype,
+        max_steps=max_steps, max_seconds=max_seconds, out=out, control=control,
     ):  # fmt: skip
         pass
     assert progress is not None  # noqa: S101  a run takes at least one step
@@ -88,6 +90,7 @@ def iter_restore(
     preset: Preset | str = "standard",
     missing: Any = None,
     saturation: float | None = None,
+    outliers: Outliers | None = None,
     fill: bool = False,
     axes: str | None = None,
     each: str = "",
@@ -119,6 +122,8 @@ def iter_restore(
         spatial axes.
     saturation : float, optional
         Values from here on are missing, in the image's units.
+    outliers : Outliers, optional
+        Hot and dead pixels and cosmic rays are flagged and replaced; None: nobody looks for them.
     fill : bool
         Missing pixels come back restored, whatever the task; else as they were, unless the task is to fill them.
     axes : str, optional
@@ -164,7 +169,7 @@ def iter_restore(
         passes=chosen.passes,
         most=chosen.most,
         rule=stop or chosen.stop or task.stop,
-        missing=Missing(axes_, tuple(masks), saturation),
+        missing=Missing(axes_, tuple(masks), saturation, outliers, task.noise),
         fill=fill or task.fills,
         dtype=np.dtype(values.dtype if dtype == "source" else np.float32).newbyteorder("="),
         device=devices.choose(device),

@@ -23,6 +23,8 @@ from napari_dip.engine.problem import RestorationError
 from napari_dip.engine.stopping import StoppingRule
 from napari_dip.engine.tasks import Task
 
+MANY_OUTLIERS = 0.02  # of all values
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -116,12 +118,13 @@ class Run:
             estimate=assembly.estimate,
             residual=assembly.residual,
             filled=assembly.filled if assembly.filled.any() else None,
+            outliers=assembly.outliers,
             stack=stack,
             steps=steps,
             fits=tuple(dataclasses.replace(fit) for fit in fits),
             settings=self.settings(),
             machine=self.machine(),
-            notes=self.notes(fits),
+            notes=self.notes(fits, assembly),
         )
 
     def settings(self) -> dict[str, Any]:
@@ -139,6 +142,7 @@ class Run:
             "dtype": str(self.dtype),
             "missing": settings_of(self.missing.masks),
             "saturation": self.missing.saturation,
+            "outliers": settings_of(self.missing.outliers),
             "fill": self.fill,
             "keep_every": self.keep_every,
             "max_steps": self.limits.steps,
@@ -156,8 +160,16 @@ class Run:
             "threads": torch.get_num_threads(),
         }
 
-    def notes(self, fits: list[Fit]) -> tuple[str, ...]:
+    def notes(self, fits: list[Fit], assembly: Assembly) -> tuple[str, ...]:
         notes = []
+        if assembly.outliers is not None:
+            count, share = int(assembly.outliers.sum()), float(assembly.outliers.mean())
+            notes.append(f"{count:,} outliers ({share:.2%} of all values) were flagged and replaced")
+            if share > MANY_OUTLIERS:
+                notes.append(
+                    "So many outliers are improbable: the image may have real structure that is sharper than the given "
+                    "width of a spot"
+                )
         if piloted := [fit for fit in fits if fit.pilot]:
             fine, rest = np.mean([fit.pilot for fit in piloted], 0)
             count = 1 + max(fit.member for fit in piloted)
@@ -178,8 +190,8 @@ class Run:
             )
         verdicts = Counter({fit.frame: fit.residual.verdict for fit in fits if fit.residual}.values())
         for verdict, count in verdicts.most_common(3):
-            share = f", in {count} of {len(self.frames)} frames" if len(self.frames) > 1 else ""
-            notes.append(f"Residual{share}: {verdict}")
+            where = f", in {count} of {len(self.frames)} frames" if len(self.frames) > 1 else ""
+            notes.append(f"Residual{where}: {verdict}")
         fitted = len({fit.frame for fit in fits})
         if fitted < len(self.frames):
             notes.append(f"Ended after {fitted} of {len(self.frames)} frames: the others are as they were")

@@ -227,12 +227,13 @@ class PickEdit(Editor):
 
 
 class AutoEdit(Editor):
-    """A box "auto" that stands for None, and a control for everything else."""
+    """A box "auto", or another word, that stands for None, and a control for everything else."""
 
-    def __init__(self, editor: Editor, initial: Any = None) -> None:
+    def __init__(self, editor: Editor, initial: Any = None, *, none: str = "auto") -> None:
         super().__init__()
-        self.editor, self.auto = editor, QCheckBox("auto")
-        self.auto.setToolTip("Chosen from the image and the task")
+        self.editor, self.auto = editor, QCheckBox(none)
+        if none == "auto":
+            self.auto.setToolTip("Chosen from the image and the task")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.auto)

@@ -187,7 +187,7 @@ def editor_for(hint: Any, options: dict[str, Any]) -> Editor:
     parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else ()
     if type(None) in parts:
         inner = editor_for(Union[tuple(part for part in parts if part is not type(None))], options)  # noqa: UP007
-        return AutoEdit(_Titled(inner) if isinstance(inner, ChoiceEdit) else inner)
+        return AutoEdit(_Titled(inner) if isinstance(inner, ChoiceEdit) else inner, none=options.get("none", "auto"))
     if "choices" in options:
         return PickEdit(options["choices"])
     if parts or get_origin(hint) is tuple:

@@ -118,6 +118,12 @@ class Origin:
         limits = (-(limit or 1.0), limit or 1.0)
         return Image(full, name=name, metadata=metadata, colormap="gray", contrast_limits=limits, **place)
 
+    def mask(self, values: npt.NDArray[np.bool_], name: str, *, metadata: dict[str, Any]) -> Labels:
+        """Return a labels layer, 1 where a value is marked; of a colour one mark is enough."""
+        full = self.expand(values)
+        marks = full.any(-1) if self.rgb else full
+        return Labels(marks.astype(np.uint8), name=name, metadata=metadata, **self.place())
+
 
 def origin(layer: Image, plane: tuple[int, ...] | None) -> Origin:
     """Return what to restore of a layer.

@@ -49,6 +49,13 @@ class Output:
             "tooltip": "A layer of what was removed, measurement minus estimate: it should look like noise alone",
         },
     ] = False
+    outliers: Annotated[
+        dip.Outliers | None,
+        {
+            "none": "are left alone",
+            "tooltip": "Hot pixels, dead pixels and cosmic rays, sharper than any real spot: flagged and replaced",
+        },
+    ] = None
     keep_every: Annotated[
         int,
         {
@@ -108,6 +115,7 @@ class Options(QWidget):
             "seed": output.seed,
             "dtype": "source" if output.as_source else "float32",
             "keep_every": output.keep_every,
+            "outliers": output.outliers,
         }
 
     def reason(self) -> str | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from napari.layers import Image
+from napari.layers import Image, Labels
 
 import napari_dip as dip
 from napari_dip.engine.problem import Array
 from napari_dip.gui.layers import Origin, leading_unit
+
+AnyLayer = TypeVar("AnyLayer", Image, Labels)
 
 
 @dataclass(eq=False)
@@ -70,6 +72,8 @@ class Outputs:
         if self.wants_residual:
             name = f"{self.origin.name} – residual"
             self._hide(self.origin.residual(result.residual, name, metadata=metadata, unit=unit))
+        if result.outliers is not None:
+            self._hide(self.origin.mask(result.outliers, f"{self.origin.name} – outliers", metadata=metadata))
         self.canvas = None
         return self.preview
 
@@ -79,13 +83,13 @@ class Outputs:
             self.layers.remove(self.preview)
         self.preview = self.canvas = None
 
-    def _hide(self, layer: Image) -> None:
+    def _hide(self, layer: Image | Labels) -> None:
         """Add a layer below the restored one, which is what a person wants to see first."""
         self._add(layer, self.layers.index(self.preview))
         layer.visible = False  # only now, so that it has a thumbnail
         self.hidden.append(layer.name)
 
-    def _add(self, layer: Image, index: int | None = None) -> Image:
+    def _add(self, layer: AnyLayer, index: int | None = None) -> AnyLayer:
         """Add a layer, above the others if not told where; the selection stays with the person's layer."""
         selected = set(self.layers.selection)
         self.layers.insert(len(self.layers) if index is None else index, layer)

@@ -49,6 +49,7 @@ class Request:
     seed: int = 0
     dtype: Literal["source", "float32"] = "source"
     keep_every: int = 0
+    outliers: dip.Outliers | None = None
 
     @property
     def rule(self) -> dip.StoppingRule:
@@ -58,7 +59,8 @@ class Request:
     def progress(self, image: Any, control: dip.Control) -> Iterator[dip.Progress]:
         return dip.iter_restore(
             image, self.task, self.prior, self.stop, preset=self.preset, axes=self.origin.axes, each=self.origin.each,
-            device=self.device, seed=self.seed, keep_every=self.keep_every, dtype=self.dtype, control=control,
+            device=self.device, seed=self.seed, keep_every=self.keep_every, dtype=self.dtype, outliers=self.outliers,
+            control=control,
         )  # fmt: skip
 
 
