@@ -172,10 +172,16 @@ def test_a_rule_that_is_none_is_refused(noisy, tmp_path, capsys, text):
 def test_a_signal_ends_the_fit_and_the_best_so_far_is_written(noisy, tmp_path, number, code):
     out, report = tmp_path / "out.tif", tmp_path / "report.json"
     words = ["denoise", str(noisy), "-o", str(out), "--report", str(report), "--stop", "FixedSteps(steps=100000)"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "napari_dip", *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    program = (
+        "import sys; from napari_dip.cli import main, restoring; follow = restoring.follow\n"
+        "def told(*given): print('fitting', flush=True); return follow(*given)\n"
+        "restoring.follow = told; sys.exit(main(sys.argv[1:]))"
     )
-    time.sleep(8)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "fitting\n"  # however long the start took
+    time.sleep(1)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
@@ -221,6 +227,22 @@ def test_hot_pixels_are_flagged_replaced_and_written(tmp_path):
                "FixedSteps(steps=30)") == 0  # fmt: skip
     assert np.argwhere(tifffile.imread(tmp_path / "flags.tif")).tolist() == [[20, 30]]
     assert tifffile.imread(tmp_path / "out.tif")[20, 30] < 200
+
+
+def test_standard_deviation_and_members_are_written_or_why_not(tmp_path, capsys):
+    tifffile.imwrite(
+        noisy := tmp_path / "large.tif", np.random.default_rng(0).normal(50, 5, (64, 72)).astype(np.float32)
+    )
+    std, members = tmp_path / "std.tif", tmp_path / "members.tif"
+    asked = ("--std-out", std, "--members-out", members, "--members", 3, "--max-steps", 5, "--overwrite")
+    assert run("denoise", noisy, "-o", tmp_path / "out.tif", *asked) == 0
+    assert tifffile.imread(std).shape == (64, 72)
+    assert tifffile.imread(std).min() > 0
+    assert tifffile.imread(members).shape == (3, 64, 72)
+    std.unlink()
+    assert run("denoise", noisy, "-o", tmp_path / "out.tif", *asked, "--preset", "quick") == 0
+    assert "std.tif was not written: there is one fit only" in capsys.readouterr().err
+    assert not std.exists()
 
 
 def starfield(path, gain, **cards):

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import napari_dip as dip
-from napari_dip.engine.pilot import Pilot, _bands, _between_zero_and_one, make_pilot
+from napari_dip.engine.bands import bands
+from napari_dip.engine.pilot import Pilot, _between_zero_and_one, make_pilot
 from napari_dip.engine.problem import Problem
 
 SIGMA = 0.1
@@ -100,10 +101,10 @@ def test_there_is_none_where_it_would_be_a_guess(measured, case):
 
 def test_bands_sum_to_the_image_and_part_fine_from_coarse():
     image = torch.rand(2, 20, 31, generator=torch.Generator().manual_seed(0))
-    fine, rest = _bands(image)
+    fine, rest = bands(image)
     assert torch.allclose(fine + rest, image, atol=1e-6)
     chess = torch.from_numpy(((np.indices((20, 20)).sum(0) % 2) * 2.0 - 1).astype(np.float32))[None]
-    assert float(_bands(chess)[1][:, 4:-4, 4:-4].abs().max()) < 0.02
+    assert float(bands(chess)[1][:, 4:-4, 4:-4].abs().max()) < 0.02
 
 
 def test_weights_are_the_best_within_zero_and_one():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from small import TINY, fast, picture
 import napari_dip as dip
 from napari_dip.gui import session as session_module
 from napari_dip.gui.options import Advanced
+from napari_dip.gui.outputs import Outputs
 from napari_dip.gui.widget import DeepImagePrior
 
 Ends = Callable[..., None]
@@ -106,6 +108,22 @@ def test_outliers_are_looked_for_when_asked_and_become_a_labels_layer(docked: De
     assert isinstance(marks, Labels)
     assert marks.data[9, 7] == 1
     assert docked.viewer.layers["cells – denoised"].data[9, 7] < 60_000
+
+
+def test_a_standard_deviation_becomes_a_layer_or_the_reason_is_told(docked: DeepImagePrior, ends: Ends) -> None:
+    docked.options.output.editors["std"].value = True
+    fast(docked)
+    click(docked.run_button)
+    ends(docked)
+    assert "No standard deviation: there is no pilot" in docked.message.text()
+    assert "cells – standard deviation" not in docked.viewer.layers
+    result = dip.restore(docked.viewer.layers["cells"].data, stop=dip.FixedSteps(3))
+    shown = dataclasses.replace(result, std=np.full((32, 32), 2.0, np.float32))
+    origin = docked.inputs.origin()
+    Outputs(docked.viewer.layers, origin, "denoised", wants_std=True).finish(shown)
+    layer = docked.viewer.layers["cells – standard deviation"]
+    assert layer.metadata["napari-dip"]["says"] == "noise only, excludes model bias"
+    np.testing.assert_array_equal(layer.data, shown.std)
 
 
 def test_values_as_source_are_of_its_type_and_else_floating(docked: DeepImagePrior, ends: Ends) -> None:

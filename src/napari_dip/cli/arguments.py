@@ -64,6 +64,10 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.add_argument("--stack-out", metavar="FILE", help="averaged outputs, with --keep-every")
     parser.add_argument("--residual-out", metavar="FILE", help="what was removed: IN minus the restored image")
+    parser.add_argument("--std-out", metavar="FILE", help="standard deviation: how far noise may have moved a value")
+    parser.add_argument("--members-out", metavar="FILE", help="images that differ as OUT may differ from the truth: "
+                        "derive from each what you want the error of")  # fmt: skip
+    parser.add_argument("--members", type=_positive, default=16, metavar="N", help="how many of them (default 16)")
     parser.add_argument("--report", metavar="FILE.json", help="the record of the run")
     parser.add_argument(
         "--truth", metavar="FILE", help="a clean image, for PSNR and SSIM in the report; used for nothing else"

@@ -26,12 +26,19 @@ from napari_dip.engine.blocks import role
 from napari_dip.engine.problem import Role
 
 AGREES = 2.0  # times the variance that a header says, or as little: what the image shows
+BESIDE: dict[str, tuple[type, bool]] = {  # what can be written beside the restored image: type, and if it is a stack
+    "residual_out": (np.float32, False),
+    "std_out": (np.float32, False),
+    "outliers_out": (np.uint8, False),
+    "stack_out": (np.float32, True),
+    "members_out": (np.float32, True),
+}
 PROVENANCE = ("version", "torch", "seed", "device", "precision", "threads", "settings", "best_step", "ended")
 
 
 def restore_file(options: argparse.Namespace) -> int:
     """Restore `options.image` into `options.out`; return the exit code."""
-    asked = (options.out, options.stack_out, options.residual_out, options.outliers_out, options.report)
+    asked = [options.out, options.report, *(getattr(options, name) for name in BESIDE)]
     check_outputs(options, [path for path in asked if path])
     if options.device == "auto" and (advice := devices.unused_gpu()):
         print(f"napari-dip: {advice}", file=sys.stderr)
@@ -122,12 +129,9 @@ def check_formats(picture: io.Picture, options: argparse.Namespace) -> None:
     """Refuse formats that cannot hold what will be written to them."""
     shape, axes = picture.pixels.shape, picture.axes
     io.check_format(options.out, picture.pixels.dtype if options.dtype == "source" else np.float32, shape, axes)
-    if options.residual_out:
-        io.check_format(options.residual_out, np.float32, shape, axes)
-    if options.outliers_out:
-        io.check_format(options.outliers_out, np.uint8, shape, axes)
-    if options.stack_out:
-        io.check_format(options.stack_out, np.float32, (2, *shape), f"I{axes}")
+    for name, (dtype, is_stack) in BESIDE.items():
+        if path := getattr(options, name):
+            io.check_format(path, dtype, (2, *shape) if is_stack else shape, f"I{axes}" if is_stack else axes)
 
 
 def choose_plane(picture: io.Picture, options: argparse.Namespace) -> io.Picture:
@@ -217,6 +221,7 @@ def iterate(
         device=options.device,
         seed=options.seed,
         keep_every=options.keep_every,
+        members=options.members if options.members_out else 0,
         dtype=options.dtype,
         max_steps=options.max_steps,
         max_seconds=options.max_seconds,
@@ -249,16 +254,26 @@ def save(picture: io.Picture, restoration: dip.Restoration, options: argparse.Na
     provenance = {key: report[key] for key in PROVENANCE}
     notes = list(restoration.notes)
     outputs = [(options.out, io.like(picture, restoration.image))]
-    if options.residual_out:
-        outputs.append((options.residual_out, io.like(picture, restoration.residual.astype(np.float32))))
-    if options.outliers_out and restoration.outliers is not None:
-        outputs.append((options.outliers_out, io.like(picture, restoration.outliers.astype(np.uint8))))
-    if options.stack_out and restoration.stack is not None:
-        outputs.append((options.stack_out, io.stacked(picture, restoration.stack, restoration.steps)))
+    for name, path in ((name, getattr(options, name)) for name in BESIDE):
+        if path and (made := beside(picture, restoration, name)) is not None:
+            outputs.append((path, made))
+        elif path:
+            notes.append(f"{path} was not written: {restoration.fits[-1].no_std or 'there is nothing to write'}")
     for path, result in outputs:
         notes += io.write(path, result, provenance=provenance, overwrite=options.overwrite)
     for note in notes:
         print(f"napari-dip: {note}", file=sys.stderr)
+
+
+def beside(picture: io.Picture, result: dip.Restoration, name: str) -> io.Picture | None:
+    """Return what an option of `BESIDE` wants; None where there is no such thing."""
+    values = getattr(result, name.removesuffix("_out"))
+    if values is None:
+        return None
+    dtype, is_stack = BESIDE[name]
+    if not is_stack:
+        return io.like(picture, values.astype(dtype))
+    return io.stacked(picture, values, result.steps if name == "stack_out" else range(len(values)))
 
 
 def full_report(picture: io.Picture, restoration: dip.Restoration, options: argparse.Namespace) -> dict[str, Any]:

@@ -25,6 +25,8 @@ class Restored:
     problem: Problem
     forward: Callable[[Tensor], Tensor]
     snapshots: Mapping[int, Array] = field(default_factory=dict)  # step: averaged output, (C, *spatial), scaled
+    std: Tensor | None = None  # (C, *spatial), scaled
+    draws: Tensor | None = None  # (draws, C, *spatial), scaled: images that differ by it
 
 
 @dataclass(eq=False)
@@ -62,6 +64,8 @@ class Assembly:
         self.residual = np.zeros_like(self.estimate)
         self.filled = np.zeros(self.axes.shape, bool)
         self.outliers = None if self.missing.outliers is None else np.zeros(self.axes.shape, bool)
+        self.std: npt.NDArray[np.float32] | None = None
+        self.members: npt.NDArray[np.float32] | None = None
         self.stacks: dict[Frame, Mapping[int, Array]] = {}
 
     def add(self, frame: Frame, restored: Restored) -> None:
@@ -82,6 +86,20 @@ class Assembly:
         if self.outliers is not None:
             self.outliers[where] = self.axes.arrange(flagged)
         self.stacks[frame] = restored.snapshots
+        self.add_uncertainty(restored, where, missing)
+
+    def add_uncertainty(self, restored: Restored, where: tuple[Any, ...], missing: npt.NDArray[np.bool_]) -> None:
+        """Write a frame's standard deviation, NaN where nothing was measured, and its images that differ by it."""
+        if restored.std is not None:
+            if self.std is None:
+                self.std = np.full(self.restored.shape, np.nan, np.float32)
+            std = np.where(missing, np.nan, self.scale.undo_difference(_numpy(restored.std)))
+            self.std[where] = self.axes.arrange(std)
+        if restored.draws is not None:
+            if self.members is None:
+                self.members = np.repeat(self.estimate.astype(np.float32)[None], len(restored.draws), 0)
+            for member, drawn in zip(self.members, _numpy(restored.draws), strict=True):
+                member[where] = self.axes.arrange(self.scale.undo(drawn))
 
     def compose(
         self, shown: Tensor, measured: Array, missing: npt.NDArray[np.bool_], flagged: npt.NDArray[np.bool_]
@@ -117,7 +135,9 @@ class Assembly:
         names = ("estimate", "residual", "filled", "stacks")
         for name in names if self.out is not None else ("restored", *names):
             setattr(other, name, getattr(self, name).copy())
-        other.outliers = None if self.outliers is None else self.outliers.copy()
+        for name in ("outliers", "std", "members"):
+            values = getattr(self, name)
+            setattr(other, name, None if values is None else values.copy())
         other.add(frame, restored)
         return other
 

@@ -24,6 +24,7 @@ from napari_dip.engine.pilot import LEAST_NOISE, Pilot, make_pilot
 from napari_dip.engine.problem import Array, Problem
 from napari_dip.engine.residual import ResidualCheck, check_residual
 from napari_dip.engine.stopping import Criterion
+from napari_dip.engine.uncertainty import Spread, spread_of
 
 if TYPE_CHECKING:
     from napari_dip.engine.run import Run
@@ -96,7 +97,13 @@ class FrameFit:
         clipped = self.pilot is not None and self.pilot.clipping is not None
         return [
             dataclasses.replace(
-                member.fit, pilot=weights, reach=near, clipped=clipped, noise=self.noise, residual=self.residual
+                member.fit,
+                pilot=weights,
+                reach=near,
+                clipped=clipped,
+                noise=self.noise,
+                residual=self.residual,
+                no_std=self.no_std,
             )
             for member in self.kept
         ]
@@ -139,11 +146,40 @@ class FrameFit:
     def restored(self) -> Restored:
         if not self.members:
             return Restored(self.estimate(), self.problem, self.problem.forward)
-        mixture = self.mixture()
-        x = self.undone(self.pilot.balanced(mixture) if self.pilot else mixture)
+        mixture = self.pilot.balanced(self.mixture()) if self.pilot else self.mixture()
         first, clipping = self.members[0], self.pilot.clipping if self.pilot else None
         forward = first.forward if clipping is None else clipping.expected
-        return Restored(x, self.problem, forward, dict(first.snapshots))
+        std, draws = self.uncertainty(mixture)
+        return Restored(self.undone(mixture), self.problem, forward, dict(first.snapshots), std, draws)
+
+    @property
+    def no_std(self) -> str:
+        """Why no standard deviation is given, in words; empty: it is."""
+        if self.pilot is None:
+            return "there is no pilot to compare the fits with"
+        if any(reach(self.pilot.noise.correlation)):
+            return "the noise is correlated from pixel to pixel"
+        if len(self.kept) < 2:
+            return "there is one fit only, and no other one to compare it with"
+        return ""
+
+    def spread(self) -> Spread | None:
+        if self.pilot is None or self.no_std:
+            return None
+        outputs, unseen = (torch.stack(each) for each in zip(*((m.output, m.unseen) for m in self.kept), strict=True))
+        return spread_of(self.pilot, outputs, unseen.mean(0), self.weights())
+
+    def uncertainty(self, mixture: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return the estimate's standard deviation, (C, *spatial), and images that differ by it where asked for."""
+        spread, run = self.spread(), self.run
+        if spread is None:
+            return None, None
+        apart = spread.variance.sqrt()
+        std = (self.undone(mixture + apart) - self.undone(mixture - apart)) / 2
+        if not run.draws:
+            return std, None
+        drawn = [self.undone(mixture + error) for error in spread.draw(run.draws, run.seed + 0xD3A3)]
+        return std, torch.stack(drawn)
 
     def check(self, restored: Restored) -> None:
         """Find out what the residual says, where the known pixels were restored and their noise can be told."""

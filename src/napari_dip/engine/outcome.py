@@ -19,6 +19,8 @@ from napari_dip.engine.residual import ResidualCheck
 
 Phase = Literal["preparing", "fitting", "revealing", "paused"]
 
+NOISE_ONLY = "noise only, excludes model bias"
+
 
 class Control:
     """Stop and pause for a run in another thread. Every method may be called from any thread, at any time."""
@@ -77,6 +79,8 @@ class Fit:
         What noise the frame has; None while the fit is under way, and where it cannot be told.
     residual : ResidualCheck or None
         What the frame's residual says; None while the fit is under way, and where the noise cannot be told.
+    no_std : str
+        Why the frame has no standard deviation, in words; empty: it has one.
     """
 
     frame: tuple[int, ...] = ()
@@ -93,6 +97,7 @@ class Fit:
     clipped: bool = False
     noise: NoiseRecord | None = None
     residual: ResidualCheck | None = None
+    no_std: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +117,12 @@ class Restoration:
     outliers : boolean array or None
         Which values were flagged as hot, dead or hit by a cosmic ray, and are filled; None where nobody asked.
     std : array or None
-        Not estimated yet: None.
+        Standard deviation of `image`, in its units, float32; NaN where nothing was measured. It is the noise's part
+        alone: what the method itself makes wrong, such as detail that is lost everywhere, is not in it. None where it
+        cannot be told: `Fit.no_std` says why.
+    members : array or None
+        (members, *axes), float32: images that differ from `estimate` as it may from the truth, where asked for.
+        What is derived from each of them differs by its own standard deviation.
     stack : array or None
         Averaged outputs, (iteration, *axes), where `keep_every` asked for them.
     steps : tuple of int
@@ -138,6 +148,7 @@ class Restoration:
     machine: dict[str, Any]
     notes: tuple[str, ...] = ()
     std: Array | None = None
+    members: Array | None = None
     outliers: npt.NDArray[np.bool_] | None = None
 
     @property
@@ -165,6 +176,7 @@ class Restoration:
             "ended": self.ended,
             "filled_values": 0 if self.filled is None else int(self.filled.sum()),
             "outliers": None if self.outliers is None else int(self.outliers.sum()),
+            "std": None if self.std is None else {"median": float(np.nanmedian(self.std)), "says": NOISE_ONLY},
             "fits": fits,
             "notes": list(self.notes),
         }

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_dip.engine.bands import bands, blurred
 from napari_dip.engine.clipping import Clipping, find_clipping
 from napari_dip.engine.correlation import reach, shrunk
 from napari_dip.engine.noise import NoiseModel, estimate_noise
@@ -19,7 +19,6 @@ from napari_dip.engine.ridge import nl_ridge_in_strips
 
 PROBE = 0.1  # of the noise: how far the measurement is moved to see how far the estimate follows
 AREA = 16.0  # px: standard deviation of the Gaussian over which the result keeps the measurement's mean
-FINE = 1.0  # px: standard deviation of the Gaussian that parts fine detail from the rest
 LEAST_NOISE = 1e-8  # variance, of an image scaled to 0 to 1: less is rounding
 MOST_UNKNOWN = 0.2  # of the elements: with more, the patches are made of guesses
 
@@ -70,9 +69,9 @@ class Pilot:
         squared error plus a constant: the plain held-out error for the network's part, Stein's unbiased risk estimate
         (C. Stein, "Estimation of the mean of a multivariate normal distribution", 1981) for the pilot's.
         """
-        differences = torch.stack([band[self.held] for band in _bands(self.estimate - x)])  # (bands, held)
+        differences = torch.stack([band[self.held] for band in bands(self.estimate - x)])  # (bands, held)
         missing = (self.y - x)[self.held]
-        cost = torch.stack([(self.probe * band)[self.held].mean() for band in _bands(self.response)])
+        cost = torch.stack([(self.probe * band)[self.held].mean() for band in bands(self.response)])
         count = differences.shape[1]
         gram = (differences @ differences.T / count).cpu().double()
         gain = (differences @ missing / count - cost).cpu().double()
@@ -80,8 +79,8 @@ class Pilot:
 
     def mixed(self, x: Tensor, weights: tuple[float, ...]) -> Tensor:
         """Return x with the pilot's share in each band, where the measurement is known: elsewhere the pilot guesses."""
-        bands = _bands(self.estimate - x)
-        share = sum((weight * band for weight, band in zip(weights, bands, strict=True)), torch.zeros_like(x))
+        parts = bands(self.estimate - x)
+        share = sum((weight * band for weight, band in zip(weights, parts, strict=True)), torch.zeros_like(x))
         return x + share * self.known
 
     def balanced(self, x: Tensor) -> Tensor:
@@ -91,29 +90,10 @@ class Pilot:
         variance of its noise: the noise that it brings in has about 1 / 3200 of the variance of a pixel's.
         """
         plane = (x.ndim - 2, x.ndim - 1)
-        weight = self.known / self.noise.variance(_blurred(x, AREA / 2, plane, "replicate")).clamp(min=LEAST_NOISE)
+        weight = self.known / self.noise.variance(blurred(x, AREA / 2, plane, "replicate")).clamp(min=LEAST_NOISE)
         weight = weight / weight.max()
-        total, share = (_blurred(t, AREA, plane, "constant") for t in (weight * (self.y - x), weight))
+        total, share = (blurred(t, AREA, plane, "constant") for t in (weight * (self.y - x), weight))
         return x + torch.where(share > 1e-6, total / share.clamp(min=1e-6), 0.0) * self.known
-
-
-def _bands(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Return fine detail and the rest, (C, *spatial) each, which sum to the image."""
-    smooth = _blurred(image, FINE, range(1, image.ndim), "replicate")
-    return image - smooth, smooth
-
-
-def _blurred(image: Tensor, sigma: float, axes: Iterable[int], border: str) -> Tensor:
-    """Return a Gaussian blur along some axes, cut off at three standard deviations."""
-    reach = math.ceil(3 * sigma)
-    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=image.device) / sigma) ** 2)
-    taps = taps / taps.sum()
-    for axis in axes:
-        lines = image.movedim(axis, -1)
-        kept = lines.shape
-        lines = F.pad(lines.reshape(-1, 1, kept[-1]), (reach, reach), mode=border)
-        image = F.conv1d(lines, taps[None, None]).reshape(kept).movedim(-1, axis)
-    return image
 
 
 def _between_zero_and_one(gram: Tensor, gain: Tensor) -> tuple[float, ...]:

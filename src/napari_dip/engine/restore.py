@@ -63,6 +63,7 @@ def restore(
     device: str = "auto",
     seed: int = 0,
     keep_every: int = 0,
+    members: int = 0,
     dtype: Literal["source", "float32"] = "source",
     max_steps: int | None = None,
     max_seconds: float | None = None,
@@ -73,8 +74,8 @@ def restore(
     progress = None
     for progress in iter_restore(  # noqa: B007
         image, task, prior, stop, preset=preset, missing=missing, saturation=saturation, outliers=outliers,
-        fill=fill, axes=axes, each=each, device=device, seed=seed, keep_every=keep_every, dtype=dtype,
-        max_steps=max_steps, max_seconds=max_seconds, out=out, control=control,
+        fill=fill, axes=axes, each=each, device=device, seed=seed, keep_every=keep_every,
+        members=members, dtype=dtype, max_steps=max_steps, max_seconds=max_seconds, out=out, control=control,
     ):  # fmt: skip
         pass
     assert progress is not None  # noqa: S101  a run takes at least one step
@@ -97,6 +98,7 @@ def iter_restore(
     device: str = "auto",
     seed: int = 0,
     keep_every: int = 0,
+    members: int = 0,
     dtype: Literal["source", "float32"] = "source",
     max_steps: int | None = None,
     max_seconds: float | None = None,
@@ -136,6 +138,8 @@ def iter_restore(
         The same seed gives the same bits on the same CPU, PyTorch and thread count. Nothing global is seeded.
     keep_every : int
         Keep the averaged output of every so many steps in `Restoration.stack`; 0: none.
+    members : int
+        How many images that differ as the estimate may differ from the truth to give in `Restoration.members`.
     dtype : {"source", "float32"}
         Of `Restoration.image`. Integers are rounded and clipped to their range.
     max_steps, max_seconds : optional
@@ -176,6 +180,7 @@ def iter_restore(
         seed=seed,
         keep_every=keep_every,
         limits=Limits(max_steps, max_seconds),
+        draws=members,
         out=out,
         control=control or Control(),
     )

@@ -53,6 +53,7 @@ class Run:
     seed: int
     keep_every: int
     limits: Limits
+    draws: int
     out: Any
     control: Control
 
@@ -119,6 +120,8 @@ class Run:
             residual=assembly.residual,
             filled=assembly.filled if assembly.filled.any() else None,
             outliers=assembly.outliers,
+            std=assembly.std,
+            members=assembly.members,
             stack=stack,
             steps=steps,
             fits=tuple(dataclasses.replace(fit) for fit in fits),
@@ -145,6 +148,7 @@ class Run:
             "outliers": settings_of(self.missing.outliers),
             "fill": self.fill,
             "keep_every": self.keep_every,
+            "members_wanted": self.draws,
             "max_steps": self.limits.steps,
             "max_seconds": self.limits.seconds,
         }
@@ -192,6 +196,9 @@ class Run:
         for verdict, count in verdicts.most_common(3):
             where = f", in {count} of {len(self.frames)} frames" if len(self.frames) > 1 else ""
             notes.append(f"Residual{where}: {verdict}")
+        if self.draws and assembly.members is None:
+            reasons = sorted({fit.no_std for fit in fits if fit.no_std})
+            notes.append(f"No standard deviation and no members can be given: {'; '.join(reasons)}")
         fitted = len({fit.frame for fit in fits})
         if fitted < len(self.frames):
             notes.append(f"Ended after {fitted} of {len(self.frames)} frames: the others are as they were")

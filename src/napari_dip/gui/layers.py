@@ -109,20 +109,31 @@ class Origin:
 
     def residual(self, values: Array, name: str, *, metadata: dict[str, Any], unit: Any) -> Image:
         """Return a grey layer of measurement minus estimate; colours become a leading axis."""
+        limit = _largest(values)
+        return self._grey(values, (-limit, limit), unit, name=name, metadata=metadata, colormap="gray")
+
+    def std(self, values: Array, name: str, *, metadata: dict[str, Any], unit: Any) -> Image:
+        """Return a layer of a standard deviation, from 0 on; colours become a leading axis."""
+        return self._grey(values, (0.0, _largest(values)), unit, name=name, metadata=metadata, colormap="viridis")
+
+    def _grey(self, values: Array, limits: tuple[float, float], unit: Any, **look: Any) -> Image:
         place, full = self.place(), self.expand(values)
         if self.rgb:
             place = _prepend(place, scale=1, translate=0, label="colour", unit=unit)
             full = np.moveaxis(full, -1, 0)
-        known = np.abs(values[np.isfinite(values)])
-        limit = float(np.percentile(known, 99.8)) if known.size else 1.0
-        limits = (-(limit or 1.0), limit or 1.0)
-        return Image(full, name=name, metadata=metadata, colormap="gray", contrast_limits=limits, **place)
+        return Image(full, contrast_limits=limits, **look, **place)
 
     def mask(self, values: npt.NDArray[np.bool_], name: str, *, metadata: dict[str, Any]) -> Labels:
         """Return a labels layer, 1 where a value is marked; of a colour one mark is enough."""
         full = self.expand(values)
         marks = full.any(-1) if self.rgb else full
         return Labels(marks.astype(np.uint8), name=name, metadata=metadata, **self.place())
+
+
+def _largest(values: Array) -> float:
+    """Return what hardly a value exceeds, above 0."""
+    known = np.abs(values[np.isfinite(values)])
+    return (float(np.percentile(known, 99.8)) if known.size else 1.0) or 1.0
 
 
 def origin(layer: Image, plane: tuple[int, ...] | None) -> Origin:

@@ -56,6 +56,13 @@ class Output:
             "tooltip": "Hot pixels, dead pixels and cosmic rays, sharper than any real spot: flagged and replaced",
         },
     ] = None
+    std: Annotated[
+        bool,
+        {
+            "label": "add the standard deviation",
+            "tooltip": "A layer of how far each pixel may be off because of the noise; not of what the method loses",
+        },
+    ] = False
     keep_every: Annotated[
         int,
         {

@@ -28,12 +28,15 @@ class Outputs:
         What was done to it, for the name: "denoised".
     wants_residual : bool
         Whether measurement minus estimate becomes a layer.
+    wants_std : bool
+        Whether the standard deviation becomes a layer, where there is one.
     """
 
     layers: Any
     origin: Origin
     done: str
     wants_residual: bool = False
+    wants_std: bool = False
 
     def __post_init__(self) -> None:
         self.preview: Image | None = None
@@ -72,6 +75,10 @@ class Outputs:
         if self.wants_residual:
             name = f"{self.origin.name} – residual"
             self._hide(self.origin.residual(result.residual, name, metadata=metadata, unit=unit))
+        if self.wants_std and result.std is not None:
+            name = f"{self.origin.name} – standard deviation"
+            says = {"napari-dip": {**metadata["napari-dip"], "says": result.report()["std"]["says"]}}
+            self._hide(self.origin.std(result.std, name, metadata=says, unit=unit))
         if result.outliers is not None:
             self._hide(self.origin.mask(result.outliers, f"{self.origin.name} – outliers", metadata=metadata))
         self.canvas = None

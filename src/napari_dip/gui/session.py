@@ -352,6 +352,8 @@ class Session(QObject):
         layer = self.outputs.finish(result)
         self.methods = dip.methods_text(result.report())
         notes = [f"“{layer.name}” is step {result.best_step}: {result.ended}", *result.notes]
+        if self.outputs.wants_std and result.std is None:
+            notes.append(f"No standard deviation: {result.fits[-1].no_std}")
         if self.outputs.hidden:
             notes.append(f"Hidden below it: {', '.join(self.outputs.hidden)}")
         self.told.emit(". ".join(notes) + ".")

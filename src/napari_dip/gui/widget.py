@@ -145,7 +145,11 @@ class DeepImagePrior(QWidget):
             return
         request = Request(origin=self.inputs.origin(), task=self.inputs.task(), **self.options.values())
         outputs = Outputs(
-            self.viewer.layers, request.origin, request.task.done, wants_residual=self.options.output.value.residual
+            self.viewer.layers,
+            request.origin,
+            request.task.done,
+            wants_residual=self.options.output.value.residual,
+            wants_std=self.options.output.value.std,
         )
         self.plot.expect(*_score(request.rule))
         self.bar.setRange(0, 0)

@@ -1,0 +1,99 @@
+"""How far a restored image may be off because of the noise: a standard deviation, and images that differ by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from napari_dip.engine.bands import bands, blurred
+from napari_dip.engine.pilot import Pilot
+
+AREA = 3.0  # px: standard deviation of the Gaussian over which squared errors are averaged
+SHIFT = 6  # px, at most: by which a drawn error is moved, so that draws differ
+FROM_NOISE, FROM_STARTS, FROM_METHODS = 1.7, 3.1, 0.4  # shares in the variance, fitted to errors that were known
+SURE = 3.0  # standard errors by which held-out pixels must speak against the variance to be heard
+UNSURE = 0.05  # of the noise's variance, which is not told more exactly
+TINY = 1e-20
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """The noise's part in the error of a frame.
+
+    Attributes
+    ----------
+    fields : Tensor
+        (fields, C, *spatial), scaled: each has the texture and the strength of one kind of error.
+    """
+
+    fields: Tensor
+
+    @property
+    def variance(self) -> Tensor:
+        """Of the estimate, (C, *spatial): the local mean of the fields' squares, summed."""
+        return _local(self.fields.square().sum(0))
+
+    def draw(self, count: int, seed: int) -> Tensor:
+        """Return errors that the estimate may have, (count, C, *spatial): as strong and as fine as its own."""
+        generator = torch.Generator().manual_seed(seed)
+        variance = self.variance
+        return torch.stack([self._one(variance, generator) for _ in range(count)])
+
+    def _one(self, variance: Tensor, generator: torch.Generator) -> Tensor:
+        strengths = torch.randn(len(self.fields), generator=generator).tolist()
+        plane = (variance.ndim - 2, variance.ndim - 1)
+        mixed = torch.zeros_like(variance)
+        for field, strength in zip(self.fields, strengths, strict=True):
+            down, right = torch.randint(-SHIFT, SHIFT + 1, (2,), generator=generator).tolist()
+            mixed += strength * field.roll((down, right), plane)
+        drawn = mixed / _local(mixed.square()).clamp(min=TINY).sqrt()
+        return drawn * (variance / drawn.square().mean()).sqrt()
+
+
+def spread_of(pilot: Pilot, outputs: Tensor, unseen: Tensor, weights: tuple[float, ...]) -> Spread:
+    """Return the spread of what a pilot and several fits make together.
+
+    Three things tell of the error: how the pilot follows a change of the measurement as strong as its noise; by how
+    much fits with other starts differ; and by how much their mean differs from the pilot. The first two go by their
+    weights in each band. Their local mean squares are summed with fixed shares that were fitted to errors that were
+    known. Where held-out pixels err by clearly more than that and the noise, all of it is raised to what they say.
+
+    Parameters
+    ----------
+    pilot : Pilot
+    outputs : Tensor
+        What the fits gave, two or more, (fits, C, *spatial).
+    unseen : Tensor
+        The mean of what they gave before they saw the held-out elements, (C, *spatial).
+    weights : tuple of float
+        The pilot's weight in each band.
+    """
+    mean = outputs.mean(0)
+    each = (2 / (len(outputs) - 1)) ** 0.5
+    fields = [FROM_NOISE**0.5 * _weighted(pilot.response, weights)]
+    others = tuple(1 - weight for weight in weights)
+    fields += [FROM_STARTS**0.5 * _weighted(each * (output - mean), others) for output in outputs]
+    fields.append(FROM_METHODS**0.5 * (mean - pilot.estimate))
+    spread = Spread(torch.stack(fields))
+    return Spread(spread.fields * _raised(spread.variance, pilot, unseen, weights) ** 0.5)
+
+
+def _raised(variance: Tensor, pilot: Pilot, unseen: Tensor, weights: tuple[float, ...]) -> float:
+    """Return by how many times the variance is too small at held-out elements; 1 where that may be chance."""
+    predicted = unseen + _weighted(pilot.guide - unseen, weights)
+    noise = pilot.noise.variance(predicted)[pilot.held].clamp(min=TINY)
+    excess = float(((pilot.y - predicted)[pilot.held].square() / noise).mean()) - 1
+    expected = float((variance[pilot.held] / noise).mean())
+    chance = UNSURE + SURE * (2 / len(noise)) ** 0.5
+    return excess / expected if excess - chance > expected > 0 else 1.0
+
+
+def _weighted(image: Tensor, weights: tuple[float, ...]) -> Tensor:
+    fine, rest = bands(image)
+    return weights[0] * fine + weights[1] * rest
+
+
+def _local(squares: Tensor) -> Tensor:
+    return blurred(squares, AREA, range(1, squares.ndim), "replicate")
