@@ -16,6 +16,7 @@ from torch import Tensor
 from napari_dip.engine import devices
 from napari_dip.engine.assembly import Restored
 from napari_dip.engine.blocks import Frame, crop
+from napari_dip.engine.comparison import Gain, gains
 from napari_dip.engine.correlation import reach
 from napari_dip.engine.fit import Iterate, Prior, State, fit
 from napari_dip.engine.noise import NoiseRecord, estimate_noise, model_of, record_of
@@ -43,6 +44,7 @@ class FrameFit:
         self.members: list[Member] = []
         self.noise: NoiseRecord | None = None
         self.residual: ResidualCheck | None = None
+        self.gains: tuple[Gain, ...] = ()
         self.is_done = False
 
     def progress(self) -> Iterator[Progress]:
@@ -68,6 +70,8 @@ class FrameFit:
         restored = self.restored()
         run.assembly.add(self.frame, restored)
         self.check(restored)
+        if self.pilot is not None and not run.control.is_stopped:
+            self.gains = gains(self.pilot, self.unseen(), self.weights())
         run.fits.extend(self.fits)
         self.is_done = True
 
@@ -104,6 +108,7 @@ class FrameFit:
                 noise=self.noise,
                 residual=self.residual,
                 no_std=self.no_std,
+                gains=self.gains,
             )
             for member in self.kept
         ]
@@ -137,7 +142,11 @@ class FrameFit:
         """Return the pilot's weight in each band; none without a pilot or a fit."""
         if self.pilot is None or not self.members:
             return ()
-        return self.pilot.weights(torch.stack([member.unseen for member in self.kept]).mean(0))
+        return self.pilot.weights(self.unseen())
+
+    def unseen(self) -> Tensor:
+        """Return the mean of what the members gave before they saw the held-out elements, (C, *spatial)."""
+        return torch.stack([member.unseen for member in self.kept]).mean(0)
 
     def image(self) -> Array:
         """Return the frame as it is now, for a preview."""
@@ -166,8 +175,8 @@ class FrameFit:
     def spread(self) -> Spread | None:
         if self.pilot is None or self.no_std:
             return None
-        outputs, unseen = (torch.stack(each) for each in zip(*((m.output, m.unseen) for m in self.kept), strict=True))
-        return spread_of(self.pilot, outputs, unseen.mean(0), self.weights())
+        outputs = torch.stack([member.output for member in self.kept])
+        return spread_of(self.pilot, outputs, self.unseen(), self.weights())
 
     def uncertainty(self, mixture: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Return the estimate's standard deviation, (C, *spatial), and images that differ by it where asked for."""

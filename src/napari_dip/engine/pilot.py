@@ -43,8 +43,8 @@ class Pilot:
         Of the measurement.
     clipping : Clipping or None
         Of the measurement: the estimates are of its mean, clipping included.
-    y : Tensor
-        The measurement.
+    y, filled : Tensor
+        The measurement, as it is and with the held-out elements replaced by their surroundings.
     """
 
     guide: Tensor
@@ -56,10 +56,11 @@ class Pilot:
     noise: NoiseModel
     clipping: Clipping | None
     y: Tensor
+    filled: Tensor
 
     def to(self, device: torch.device) -> Pilot:
         """Return the pilot with its tensors on a device."""
-        names = ("guide", "estimate", "probe", "response", "held", "known", "y")
+        names = ("guide", "estimate", "probe", "response", "held", "known", "y", "filled")
         return dataclasses.replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     def weights(self, x: Tensor) -> tuple[float, ...]:
@@ -123,13 +124,15 @@ def make_pilot(problem: Problem, hidden: Problem, seed: int, passes: int) -> Gen
     generator = torch.Generator().manual_seed(seed + 0x9110)
     y = _without(problem, noise, generator)
     estimate = yield from nl_ridge_in_strips(y, noise, passes)
-    guide = yield from nl_ridge_in_strips(_without(hidden, noise, generator), noise, passes)
+    filled = _without(hidden, noise, generator)
+    guide = yield from nl_ridge_in_strips(filled, noise, passes)
     signs = torch.randint(0, 2, y.shape, generator=generator) * 2 - 1
     probe = noise.draw(estimate, signs.to(y.device).float())
     moved = yield from nl_ridge_in_strips(y + PROBE * probe, noise, passes)
     held = problem.known() & shrunk(~hidden.known(), reach(noise.correlation))
     clipping = find_clipping(problem.y, problem.known(), estimate, noise)
-    return Pilot(guide, estimate, probe, (moved - estimate) / PROBE, held, problem.known(), noise, clipping, problem.y)
+    response = (moved - estimate) / PROBE
+    return Pilot(guide, estimate, probe, response, held, problem.known(), noise, clipping, problem.y, filled)
 
 
 def _without(problem: Problem, noise: NoiseModel, generator: torch.Generator) -> Tensor:

@@ -164,6 +164,17 @@ class Run:
             "threads": torch.get_num_threads(),
         }
 
+    def doubts(self, fits: list[Fit]) -> list[str]:
+        """Return what says that a cheap method would have done as well, where held-out pixels see no difference."""
+        compared = {fit.frame: fit.gains for fit in fits if fit.gains}
+        by_method = zip(*compared.values(), strict=True)  # of each method the gains in all frames
+        return [
+            f"Held-out pixels cannot tell this result from that of {each[0].over}, which takes seconds: its error is "
+            f"larger by {each[0].gain:.3f} ± {each[0].error:.3f} of the noise's variance"
+            for each in by_method
+            if sum(one.is_sure for one in each) <= len(each) / 2
+        ]
+
     def notes(self, fits: list[Fit], assembly: Assembly) -> tuple[str, ...]:
         notes = []
         if assembly.outliers is not None:
@@ -196,6 +207,7 @@ class Run:
         for verdict, count in verdicts.most_common(3):
             where = f", in {count} of {len(self.frames)} frames" if len(self.frames) > 1 else ""
             notes.append(f"Residual{where}: {verdict}")
+        notes += self.doubts(fits)
         if self.draws and assembly.members is None:
             reasons = sorted({fit.no_std for fit in fits if fit.no_std})
             notes.append(f"No standard deviation and no members can be given: {'; '.join(reasons)}")
