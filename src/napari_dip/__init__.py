@@ -27,7 +27,7 @@ from napari_dip.engine.noise import (
 )
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration
 from napari_dip.engine.outliers import Outliers
-from napari_dip.engine.problem import LeastSquares, Likelihood, Mask, Problem, RestorationError
+from napari_dip.engine.problem import Image, Kernel, LeastSquares, Likelihood, Mask, Problem, RestorationError
 from napari_dip.engine.restore import PRESETS, Preset, iter_restore, restore
 from napari_dip.engine.ridge import nl_ridge
 from napari_dip.engine.stopping import (
@@ -61,8 +61,10 @@ __all__ = [
     "Gaussian",
     "Guide",
     "HeldOut",
+    "Image",
     "Inpaint",
     "Iterate",
+    "Kernel",
     "LeastSquares",
     "Likelihood",
     "Mask",

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+import re
+import types
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import napari_dip as dip
 from napari_dip.cli import check, cite, demo, doctor, restoring
-from napari_dip.engine.blocks import role
+from napari_dip.engine.blocks import notes, role
 from napari_dip.engine.problem import Role
 
 DESCRIPTION = "Restore any scientific image from that image alone, by the deep image prior."
@@ -30,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for task in dip.TASKS:
         summary = (task.__doc__ or "").splitlines()[0]
-        one = commands.add_parser(task.__name__.lower(), help=summary, description=summary)
+        one = commands.add_parser(command_of(task), help=summary, description=summary)
         add_files(one)
         add_fields(one, task)
         add_run(one)
@@ -56,6 +59,11 @@ def build_parser() -> argparse.ArgumentParser:
     one = commands.add_parser("doctor", help=summary, description=summary)
     one.set_defaults(command=doctor.run)
     return parser
+
+
+def command_of(task: type) -> str:
+    """Return the sub-command of a task: `super-resolve` of SuperResolve."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", task.__name__).lower()
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +111,7 @@ def add_fields(parser: argparse.ArgumentParser, task: type) -> None:
     for field in dataclasses.fields(task):
         hint = hints[field.name]
         flag = "--" + field.name.replace("_", "-")
-        note = _notes(hint).get("tooltip", "")
+        note = notes(hint).get("tooltip", "")
         if _plain(hint) is dip.NoiseLaw:
             noise = parser.add_argument_group("noise", "in the units of IN; default: what FITS headers say, where the "
                                               "image agrees with it, else told from the image")  # fmt: skip
@@ -113,28 +121,40 @@ def add_fields(parser: argparse.ArgumentParser, task: type) -> None:
         elif role(hint) is Role.MASK:
             parser.add_argument(flag, metavar="FILE", help=f"{note}; also a layer of the same size in any format read")
             parser.add_argument(f"{flag}-keeps", action="store_true", help="non-zero marks what is known instead")
+        elif role(hint) is not None:
+            parser.add_argument(flag, metavar="FILE", help=f"{note}; in any format read")
         elif _plain(hint) is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default, help=note)
         elif get_origin(_plain(hint)) is Literal:
             parser.add_argument(flag, choices=get_args(_plain(hint)), default=field.default, help=note)
+        elif get_origin(_plain(hint)) in (tuple, Union, types.UnionType):
+            parser.add_argument(flag, type=_numbers, default=field.default, help=f"{note}; several with commas",
+                                metavar="VALUE")  # fmt: skip
         else:
             parser.add_argument(flag, type=_plain(hint), default=field.default, help=note, metavar="VALUE")
 
 
 def rule(text: str) -> dip.StoppingRule:
     """Return the stopping rule that "Name" or "Name(field=value, ...)" describes."""
+    return _spec(text, dip.RULES, "stopping rule", "FixedSteps(steps=800)")  # type: ignore[no-any-return]
+
+
+def _one_of(kinds: tuple[type, ...], what: str) -> Callable[[str], Any]:
+    """Return a parser of texts that describe one of these dataclasses."""
+    return lambda text: _spec(text, kinds, what, "Name(value=1)")
+
+
+def _spec(text: str, kinds: tuple[type, ...], what: str, example: str) -> Any:
     try:
         node = ast.parse(text, mode="eval").body
         call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
-        kinds = {kind.__name__: kind for kind in dip.RULES}
         if not isinstance(call.func, ast.Name) or call.args:
             raise ValueError
         values = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg}
-        return kinds[call.func.id](**values)
+        return {kind.__name__: kind for kind in kinds}[call.func.id](**values)
     except (SyntaxError, ValueError, KeyError, TypeError) as error:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no stopping rule; there are {', '.join(_names(dip.RULES))}, with values as "
-            f"'FixedSteps(steps=800)'"
+            f"{text!r} is no {what.replace('_', ' ')}; there are {', '.join(_names(kinds))}, with values as {example!r}"
         ) from error
 
 
@@ -146,6 +166,19 @@ def outliers(text: str) -> dip.Outliers:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _numbers(text: str) -> float | tuple[float, ...]:
+    """Return one number, or several that commas part."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number, and no list of numbers as 2,3") from None
+    return values[0] if len(values) == 1 else values
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
 def _names(kinds: tuple[type, ...]) -> list[str]:
     return [kind.__name__ for kind in kinds]
 
@@ -155,11 +188,6 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
     return value
-
-
-def _notes(hint: Any) -> dict[str, Any]:
-    notes = hint.__metadata__ if get_origin(hint) is Annotated else ()
-    return next((note for note in notes if isinstance(note, dict)), {})
 
 
 def _plain(hint: Any) -> Any:

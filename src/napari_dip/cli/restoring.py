@@ -84,9 +84,12 @@ def build_task(options: argparse.Namespace, picture: io.Picture) -> dip.Task:
             values["noise"] = noise_of(options, picture)
             continue
         value = getattr(options, field.name)
-        if role(get_type_hints(options.task, include_extras=True)[field.name]) is Role.MASK and value is not None:
+        kind = role(get_type_hints(options.task, include_extras=True)[field.name])
+        if kind is Role.MASK and value is not None:
             mask = read_mask(value, options)
             value = ~mask if getattr(options, f"{field.name}_keeps") else mask
+        elif kind is not None and value is not None:
+            value = read_plane(value, options).pixels if kind is Role.IMAGE else io.read(value).pixels
         values[field.name] = value
     return options.task(**values)  # type: ignore[no-any-return]
 
@@ -114,15 +117,22 @@ def noise_of(options: argparse.Namespace, picture: io.Picture) -> dip.NoiseLaw |
 
 def read_mask(path: str, options: argparse.Namespace) -> npt.NDArray[np.bool_]:
     """Return which pixels of a mask file are not zero, of the plane that is restored; colours count as one."""
-    mask = io.read(path)
-    axes = options.axes.upper() if options.axes else mask.axes
-    if options.plane is not None and len(axes) == mask.pixels.ndim > 2:
-        mask = io.take(dataclasses.replace(mask, axes=axes), positions(options.plane, axes, mask.pixels.shape))
+    mask = read_plane(path, options)
     marked: npt.NDArray[np.bool_] = mask.pixels != 0
     if "S" not in mask.axes:
         return marked
     colours = marked[..., :-1] if mask.pixels.shape[-1] in (2, 4) else marked
     return np.asarray(colours.any(axis=-1))
+
+
+def read_plane(path: str, options: argparse.Namespace) -> io.Picture:
+    """Return the picture in a file that belongs to the image, cut to the plane that is restored."""
+    picture = io.read(path)
+    axes = options.axes.upper() if options.axes else picture.axes
+    if options.plane is None or not len(axes) == picture.pixels.ndim > 2:
+        return picture
+    picture = dataclasses.replace(picture, axes=axes)
+    return io.take(picture, positions(options.plane, axes, picture.pixels.shape))
 
 
 def check_formats(picture: io.Picture, options: argparse.Namespace) -> None:
@@ -253,7 +263,7 @@ def save(picture: io.Picture, restoration: dip.Restoration, options: argparse.Na
     report = restoration.report()
     provenance = {key: report[key] for key in PROVENANCE}
     notes = list(restoration.notes)
-    outputs = [(options.out, io.like(picture, restoration.image))]
+    outputs = [(options.out, io.regridded(picture, restoration.image))]
     for name, path in ((name, getattr(options, name)) for name in BESIDE):
         if path and (made := beside(picture, restoration, name)) is not None:
             outputs.append((path, made))
@@ -272,8 +282,8 @@ def beside(picture: io.Picture, result: dip.Restoration, name: str) -> io.Pictur
         return None
     dtype, is_stack = BESIDE[name]
     if not is_stack:
-        return io.like(picture, values.astype(dtype))
-    return io.stacked(picture, values, result.steps if name == "stack_out" else range(len(values)))
+        return io.regridded(picture, values.astype(dtype))
+    return io.stacked(io.regridded(picture, values[0]), values, result.steps if name == "stack_out" else range(len(values)))
 
 
 def full_report(picture: io.Picture, restoration: dip.Restoration, options: argparse.Namespace) -> dict[str, Any]:

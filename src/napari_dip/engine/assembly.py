@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_dip.engine.blocks import Axes, Frame, Missing, Scale, convert
+from napari_dip.engine.blocks import Axes, Frame, Missing, Scale, convert, enlarge
 from napari_dip.engine.problem import Array, Problem
 
 
@@ -35,8 +35,9 @@ class Assembly:
 
     Parameters
     ----------
-    image, axes, missing, scale
-        The source, its axes, what of it is unknown, and the run's intensity scale.
+    image, axes, grid, missing, scale
+        The source, its axes, those of the restored image, what of the source is unknown, and the run's intensity
+        scale. Where the grid is another, what is not restored is the source with its pixels repeated.
     dtype : dtype
         Of the restored image.
     fill, keeps_known : bool
@@ -47,6 +48,7 @@ class Assembly:
 
     image: Any
     axes: Axes
+    grid: Axes
     missing: Missing
     scale: Scale
     dtype: np.dtype[Any]
@@ -57,12 +59,12 @@ class Assembly:
     def __post_init__(self) -> None:
         floating = _floating(np.dtype(self.image.dtype))
         if self.out is None:
-            source = np.asarray(self.image)
+            source = enlarge(np.asarray(self.image), self.grid.shape)
             self.restored, self.estimate = source.astype(self.dtype), source.astype(floating)
         else:
-            self.restored, self.estimate = self.out, np.zeros(self.axes.shape, floating)
-        self.residual = np.zeros_like(self.estimate)
-        self.filled = np.zeros(self.axes.shape, bool)
+            self.restored, self.estimate = self.out, np.zeros(self.grid.shape, floating)
+        self.residual = np.zeros(self.axes.shape, floating)
+        self.filled = np.zeros(self.grid.shape, bool)
         self.outliers = None if self.missing.outliers is None else np.zeros(self.axes.shape, bool)
         self.std: npt.NDArray[np.float32] | None = None
         self.members: npt.NDArray[np.float32] | None = None
@@ -72,17 +74,17 @@ class Assembly:
         """Write a frame's result to its place."""
         measured = self.axes.take(self.image, frame)  # (C, *spatial)
         missing, flagged = self.missing.find(measured, frame), self.missing.flagged(measured, frame)
-        where = self.axes.where(frame)
+        where = self.axes.where(frame)  # the same on both grids: only whole spatial axes are taken
         with torch.no_grad():
             shown = restored.problem.finish(restored.x)
             predicted = restored.forward(restored.x.to(restored.problem.y.device))
-        values = self.compose(shown, measured, missing, flagged)
+        values = self.compose(shown, *map(self.on_grid, (measured, missing, flagged)))
         self.restored[where] = self.axes.arrange(values)
         self.estimate[where] = self.axes.arrange(self.scale.undo(_numpy(restored.x)))
         difference = _numpy(restored.problem.y) - _numpy(predicted)
         residual = np.where(missing, np.nan, self.scale.undo_difference(difference))
         self.residual[where] = self.axes.arrange(residual)
-        self.filled[where] = self.axes.arrange(missing if self.fill else flagged)
+        self.filled[where] = self.axes.arrange(self.on_grid(missing if self.fill else flagged))
         if self.outliers is not None:
             self.outliers[where] = self.axes.arrange(flagged)
         self.stacks[frame] = restored.snapshots
@@ -93,13 +95,17 @@ class Assembly:
         if restored.std is not None:
             if self.std is None:
                 self.std = np.full(self.restored.shape, np.nan, np.float32)
-            std = np.where(missing, np.nan, self.scale.undo_difference(_numpy(restored.std)))
+            std = np.where(self.on_grid(missing), np.nan, self.scale.undo_difference(_numpy(restored.std)))
             self.std[where] = self.axes.arrange(std)
         if restored.draws is not None:
             if self.members is None:
                 self.members = np.repeat(self.estimate.astype(np.float32)[None], len(restored.draws), 0)
             for member, drawn in zip(self.members, _numpy(restored.draws), strict=True):
                 member[where] = self.axes.arrange(self.scale.undo(drawn))
+
+    def on_grid(self, values: Array) -> Array:
+        """Return a frame of the source, (C, *spatial), with its pixels repeated as the restored image's grid wants."""
+        return enlarge(values, (len(values), *(self.grid.shape[axis] for axis in self.grid.spatial)))
 
     def compose(
         self, shown: Tensor, measured: Array, missing: npt.NDArray[np.bool_], flagged: npt.NDArray[np.bool_]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from napari_dip.engine import devices
@@ -22,7 +23,7 @@ from napari_dip.engine.fit import Iterate, Prior, State, fit
 from napari_dip.engine.noise import NoiseRecord, estimate_noise, model_of, record_of
 from napari_dip.engine.outcome import Fit, Phase, Progress, Restoration
 from napari_dip.engine.pilot import LEAST_NOISE, Pilot, make_pilot
-from napari_dip.engine.problem import Array, Problem
+from napari_dip.engine.problem import Array, Problem, finer, identity
 from napari_dip.engine.residual import ResidualCheck, check_residual
 from napari_dip.engine.stopping import Criterion
 from napari_dip.engine.uncertainty import Spread, spread_of
@@ -45,6 +46,7 @@ class FrameFit:
         self.noise: NoiseRecord | None = None
         self.residual: ResidualCheck | None = None
         self.gains: tuple[Gain, ...] = ()
+        self.misfit: float | None = None
         self.is_done = False
 
     def progress(self) -> Iterator[Progress]:
@@ -53,11 +55,12 @@ class FrameFit:
         yield from self.prepare(hidden)
         prepared = time.perf_counter() - started
         problem = self.problem
-        priors: tuple[Prior, ...] = (run.prior,)
+        priors: tuple[Prior, ...] = (run.prior if problem.guide is None else run.guided,)
         if self.pilot is not None:
             priors = run.members
-            if problem.guide is None:
-                problem, hidden = (dataclasses.replace(one, guide=self.pilot.guide) for one in (problem, hidden))
+            guides = [guide for guide in (self.pilot.guide, problem.guide) if guide is not None]
+            both = torch.cat([guide.to(guides[0].device) for guide in guides])
+            problem, hidden = (dataclasses.replace(one, guide=both) for one in (problem, hidden))
         for index, prior in enumerate(priors):
             left = len(priors) - index - 1
             member = Member(self, prior, problem, seed=run.seed + index * BETWEEN_SEEDS, left=left)
@@ -109,6 +112,7 @@ class FrameFit:
                 residual=self.residual,
                 no_std=self.no_std,
                 gains=self.gains,
+                misfit=self.misfit,
             )
             for member in self.kept
         ]
@@ -122,7 +126,8 @@ class FrameFit:
     def average(self) -> Tensor:
         """Return the mean of the members' best outputs, (C, *spatial), scaled; before there is one, the measurement."""
         if not self.members:
-            return self.problem.y
+            y, shape = self.problem.y, self.problem.shape
+            return y if y.shape == shape else F.interpolate(y[None], shape[1:], mode="nearest-exact")[0]
         return torch.stack([member.output for member in self.kept]).mean(0)
 
     def estimate(self) -> Tensor:
@@ -195,13 +200,16 @@ class FrameFit:
         run, problem, known = self.run, self.problem, self.problem.known()
         if run.task.keeps_known:
             return
+        with torch.no_grad():
+            predicted = restored.forward(restored.x.to(problem.y.device))
+        if problem.forward is not identity:
+            difference = run.scale.undo_difference((problem.y - predicted).cpu().numpy())
+            self.misfit = float(np.sqrt(np.square(difference)[known.cpu().numpy()].mean()))
         noise = self.pilot.noise if self.pilot else problem.noise or estimate_noise(problem.y, known)
         if noise is None or not bool((noise.mean > LEAST_NOISE).all()):
             return
         given = problem.noise is not None
         self.noise = record_of(noise, offset=run.scale.offset, gain=run.scale.gain, is_given=given)
-        with torch.no_grad():
-            predicted = restored.forward(restored.x.to(problem.y.device))
         self.residual = check_residual(problem.y, predicted, known, noise)
 
     def restoration(self) -> Restoration:
@@ -360,7 +368,13 @@ def _problem(run: Run, frame: Frame) -> Problem:
     if not known.any():
         raise ValueError(f"No pixel of frame {frame} is known")
     y = torch.from_numpy(run.scale.apply(measured, known))
-    problem = crop(run.task, run.axes, frame).problem(y)
+    problem = crop(run.task, run.axes, frame, run.grid).problem(y)
+    shape = finer(tuple(y.shape), run.task.factors)
+    if problem.shape != shape:
+        raise ValueError(
+            f"{type(run.task).__name__} makes an image of shape {problem.shape} of one of shape {tuple(y.shape)}, but "
+            f"its factors say {shape}"
+        )
     if not known.all():
         weight = torch.from_numpy(known.astype(np.float32))
         problem = dataclasses.replace(problem, weight=weight if problem.weight is None else weight * problem.weight)

@@ -85,6 +85,9 @@ class Fit:
     gains : tuple of Gain
         By how much the frame's result is better than what cheap methods give, at held-out pixels; empty while the fit
         is under way, without a pilot, and for volumes.
+    misfit : float or None
+        How far the frame's result, degraded again, is from the measurement: root mean square over the known pixels,
+        in the image's units. None while the fit is under way, and where the task degrades nothing.
     """
 
     frame: tuple[int, ...] = ()
@@ -103,6 +106,7 @@ class Fit:
     residual: ResidualCheck | None = None
     no_std: str = ""
     gains: tuple[Gain, ...] = ()
+    misfit: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,15 +116,18 @@ class Restoration:
     Attributes
     ----------
     image : array
-        Restored, axes and dtype as asked for; missing pixels as they were unless filled.
+        Restored, axes and dtype as asked for; missing pixels as they were unless filled. On the task's grid: its
+        pixels may be smaller than the source's.
     estimate : array
         The restored image in the source's units before it was finished, rounded or composed; floating.
     residual : array
-        The measurement minus what the estimate would have given, in the source's units; NaN where missing.
+        The measurement minus what the estimate would have given, in the source's units and on its grid; NaN where
+        missing.
     filled : boolean array or None
-        Which pixels were missing and are filled in `image`; None where none is.
+        Which pixels were missing and are filled in `image`, on its grid; None where none is.
     outliers : boolean array or None
-        Which values were flagged as hot, dead or hit by a cosmic ray, and are filled; None where nobody asked.
+        Which values were flagged as hot, dead or hit by a cosmic ray, and are filled, on the source's grid; None where
+        nobody asked.
     std : array or None
         Standard deviation of `image`, in its units, float32; NaN where nothing was measured. It is the noise's part
         alone: what the method itself makes wrong, such as detail that is lost everywhere, is not in it. None where it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -29,10 +30,19 @@ Mask = Annotated[Array, Role.MASK]
 """Non-zero marks a pixel of the measurement's grid: cut with it."""
 
 Image = Annotated[Array, Role.IMAGE]
-"""Another image of the scene, on the grid of the restored image: cut with it."""
+"""Another image of the scene, on the grid of the restored image: cut with it and scaled, (G, *spatial)."""
 
 Kernel = Annotated[Array, Role.KERNEL]
 """A point-spread function or filter, on its own small grid: the same for all frames."""
+
+
+def finer(shape: tuple[int, ...], factors: tuple[float, ...]) -> tuple[int, ...]:
+    """Return the shape of the same field with smaller pixels: the last sizes times their factors, rounded half up.
+
+    The field keeps its edges, so that the true factor is the ratio of the sizes.
+    """
+    every = (1.0,) * (len(shape) - len(factors)) + tuple(factors)
+    return tuple(math.floor(size * factor + 0.5) for size, factor in zip(shape, every, strict=True))
 
 
 class RestorationError(Exception):
@@ -84,7 +94,7 @@ class Problem:
     noise : NoiseModel, optional
         Of y, where it is known; None: told from y where it is needed.
     guide : Tensor, optional
-        Another image of the scene, (G, *spatial), scaled.
+        Another image of the scene, (G, *spatial), on the grid of x, scaled.
     finish : callable
         x to what is shown: detail boosted, for example.
     """

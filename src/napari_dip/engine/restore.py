@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_dip.engine import devices
-from napari_dip.engine.blocks import Axes, Missing, name_axes
+from napari_dip.engine.blocks import Axes, Missing, check_arrays, name_axes
 from napari_dip.engine.fit import Guide, Prior
 from napari_dip.engine.networks import Skip
 from napari_dip.engine.outcome import Control, Progress, Restoration
@@ -145,7 +146,8 @@ def iter_restore(
     max_steps, max_seconds : optional
         End each fit, or the whole run, at the latest then.
     out : array-like, optional
-        Receives each frame when it is done, such as a zarr array shaped as the result.
+        Receives each frame when it is done, such as a zarr array; shaped as the result, whose pixels may be smaller
+        than the image's.
     control : Control, optional
         Stops and pauses the run from another thread.
 
@@ -163,12 +165,16 @@ def iter_restore(
     chosen = _preset(preset)
     task = Denoise() if task is None else task
     values, axes_ = _checked(image, axes, each)
+    grid = _grid(task, axes_, out)
+    check_arrays(task, axes_, grid)
     masks = [axes_.broadcast(mask) for mask in (missing, task.mask) if mask is not None]
     run = Run(
         image=values,
         axes=axes_,
+        grid=grid,
         task=task,
         prior=prior or chosen.prior,
+        guided=prior or dataclasses.replace(chosen.prior, source=Guide()),
         members=() if prior else chosen.members,
         passes=chosen.passes,
         most=chosen.most,
@@ -205,6 +211,17 @@ def _checked(image: Any, axes: str | None, each: str) -> tuple[Any, Axes]:
     if kind.kind not in "biuf":
         raise TypeError(f"An image of dtype {kind} has no intensities to restore")
     return image, name_axes(axes, tuple(image.shape), each)
+
+
+def _grid(task: Task, axes: Axes, out: Any) -> Axes:
+    """Return the axes of the restored image; refuse an `out` and a task that do not go with them."""
+    grid = axes.finer(task.factors)
+    if grid != axes and task.keeps_known:
+        raise ValueError(f"{type(task).__name__} cannot keep known pixels as they are on a grid with other pixels")
+    shape = None if out is None else tuple(out.shape)
+    if shape not in (None, grid.shape):
+        raise ValueError(f"out= has shape {shape}, the restored image {grid.shape}")
+    return grid
 
 
 _GUIDED = Prior(network=Skip(down=(32,) * 5, up=32), source=Guide())

@@ -40,8 +40,10 @@ class Run:
 
     image: Any
     axes: Axes
+    grid: Axes
     task: Task
     prior: Prior
+    guided: Prior
     members: tuple[Prior, ...]
     passes: int
     most: int | None
@@ -63,6 +65,7 @@ class Run:
         self.assembly = Assembly(
             self.image,
             self.axes,
+            self.grid,
             self.missing,
             self.scale,
             self.dtype,
@@ -142,6 +145,7 @@ class Run:
             "axes": self.axes.letters,
             "each": self.axes.each,
             "shape": list(self.axes.shape),
+            "grid": list(self.grid.shape),
             "dtype": str(self.dtype),
             "missing": settings_of(self.missing.masks),
             "saturation": self.missing.saturation,
@@ -174,6 +178,16 @@ class Run:
             for each in by_method
             if sum(one.is_sure for one in each) <= len(each) / 2
         ]
+
+    def misfits(self, fits: list[Fit]) -> list[str]:
+        """Return how far the results are from the measurement once they are degraded again."""
+        found = {fit.frame: fit.misfit for fit in fits if fit.misfit is not None}
+        if not found:
+            return []
+        worst = max(found.values())
+        levels = {fit.frame: fit.noise.sigma for fit in fits if fit.noise}
+        noise = f"; its noise is {max(max(levels.values())):.3g}" if levels else ""
+        return [f"The result, degraded again, differs from the measurement by {worst:.3g} (root mean square){noise}"]
 
     def notes(self, fits: list[Fit], assembly: Assembly) -> tuple[str, ...]:
         notes = []
@@ -211,6 +225,9 @@ class Run:
         if self.draws and assembly.members is None:
             reasons = sorted({fit.no_std for fit in fits if fit.no_std})
             notes.append(f"No standard deviation and no members can be given: {'; '.join(reasons)}")
+        notes += self.misfits(fits)
+        if self.task.caution:
+            notes.append(self.task.caution)
         fitted = len({fit.frame for fit in fits})
         if fitted < len(self.frames):
             notes.append(f"Ended after {fitted} of {len(self.frames)} frames: the others are as they were")

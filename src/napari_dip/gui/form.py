@@ -18,7 +18,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFormLayout, QVBoxLayout, QWidget
 
 import napari_dip as dip
-from napari_dip.engine.blocks import role
+from napari_dip.engine.blocks import array_fields, role
 from napari_dip.engine.problem import Role
 from napari_dip.gui.editors import (
     AutoEdit,
@@ -257,9 +257,12 @@ def _is_fixed(hint: Any) -> bool:
 
 def mask_fields(cls: type) -> tuple[Row, ...]:
     """Return the fields of a task that a labels layer supplies."""
-    hints = get_type_hints(cls, include_extras=True)
-    names = [item.name for item in dataclasses.fields(cls)]
-    return tuple(_row(cls, name, hints[name]) for name in names if role(hints[name]) is Role.MASK)
+    return tuple(_row(cls, name, hint) for name, kind, hint in array_fields(cls) if kind is Role.MASK)
+
+
+def image_fields(cls: type) -> tuple[tuple[Row, Role], ...]:
+    """Return the fields of a task that an image layer supplies, and whether it is an image of the scene or a kernel."""
+    return tuple((_row(cls, name, hint), kind) for name, kind, hint in array_fields(cls) if kind is not Role.MASK)
 
 
 def _row(cls: type, name: str, hint: Any) -> Row:

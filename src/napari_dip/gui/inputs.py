@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
@@ -12,9 +13,10 @@ from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QWidget
 
 import napari_dip as dip
+from napari_dip.engine.problem import Role
 from napari_dip.gui.editors import caption, guard_wheel
-from napari_dip.gui.form import CHOICES, ChoiceEdit, mask_fields
-from napari_dip.gui.layers import Origin, describe, marked, mismatch, origin, shown_plane
+from napari_dip.gui.form import CHOICES, ChoiceEdit, Row, image_fields, mask_fields
+from napari_dip.gui.layers import Origin, beside, describe, level, marked, mismatch, origin, shown_plane
 
 SOON = 60  # ms; changes that come together are looked at once
 
@@ -22,10 +24,10 @@ SOON = 60  # ms; changes that come together are looked at once
 class LayerCombo(QComboBox):
     """The layers of one kind; keeps its choice while layers come, go and are renamed."""
 
-    def __init__(self, kind: type[Layer], tooltip: str) -> None:
+    def __init__(self, kind: type[Layer], tooltip: str, *, can_be_none: bool = False) -> None:
         super().__init__()
-        self.kind = kind
-        self.refs: list[ref[Layer]] = []
+        self.kind, self.can_be_none = kind, can_be_none
+        self.refs: list[Callable[[], Layer | None]] = []
         self.setToolTip(tooltip)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
@@ -41,18 +43,19 @@ class LayerCombo(QComboBox):
     def layer(self, layer: Layer) -> None:
         self.setCurrentIndex([one() for one in self.refs].index(layer))
 
-    def refresh(self, layers: Any) -> None:
-        """Show the layers of a list, the topmost first; a choice that is gone is replaced by the active layer."""
+    def refresh(self, layers: Any, but: Layer | None = None) -> None:
+        """Show the layers of a list but for one, the topmost first; a choice that is gone gives way to the active."""
         chosen = self.layer
-        found = [layer for layer in reversed(layers) if type(layer) is self.kind]
-        wanted = [layer for layer in (chosen, layers.selection.active) if layer in found] + found
+        found = [layer for layer in reversed(layers) if type(layer) is self.kind and layer is not but]
+        first = (chosen,) if self.can_be_none else (chosen, layers.selection.active)
+        wanted = [layer for layer in first if layer in found] + ([None] if self.can_be_none else found)
         self.blockSignals(True)
         self.clear()
-        self.refs = [ref(layer) for layer in found]
-        self.addItems([layer.name for layer in found])
+        self.refs = [_nothing] * self.can_be_none + [ref(layer) for layer in found]
+        self.addItems(["none"] * self.can_be_none + [layer.name for layer in found])
         self.blockSignals(False)
         if wanted:
-            self.setCurrentIndex(found.index(wanted[0]))
+            self.setCurrentIndex([one() for one in self.refs].index(wanted[0]))
         self.currentIndexChanged.emit(self.currentIndex())
 
 
@@ -76,6 +79,9 @@ class Inputs(QWidget):
         self.task_edit.changed.connect(self.soon)
         self.labels.currentIndexChanged.connect(self._labels_chosen)
         self.values.currentIndexChanged.connect(self.soon)
+        self.image.currentIndexChanged.connect(self._refresh_others)
+        for combo in self.others.values():
+            combo.currentIndexChanged.connect(self.soon)
 
     def _make(self) -> None:
         self.image = LayerCombo(Image, "The image layer that is restored; it stays as it is")
@@ -87,6 +93,11 @@ class Inputs(QWidget):
         self.values = QComboBox()
         self.values.setToolTip("Which values of the labels layer mark missing pixels")
         guard_wheel(self.values)
+        self.others = {  # of each task's fields that another image layer supplies
+            (task, row.name): LayerCombo(Image, row.tooltip, can_be_none=row.options.get("optional", False))
+            for task in self.task_edit.classes
+            for row, _ in image_fields(task)
+        }
         self.statement = QLabel()
         self.statement.setWordWrap(True)
         self.statement.setToolTip("How many pixels are filled. NaN and infinite pixels count as missing without a mark")
@@ -101,6 +112,9 @@ class Inputs(QWidget):
         grid.addRow(caption("Missing", self.labels.toolTip()), self.labels)
         grid.addRow(caption("Marked by", self.values.toolTip()), self.values)
         grid.addRow(self.statement)
+        for task in self.task_edit.classes:
+            for row, _ in image_fields(task):
+                grid.addRow(caption(row.label, row.tooltip), self.others[task, row.name])
         grid.addRow(self.task_edit)
 
     # ------------------------------------------------------------------ what is chosen
@@ -125,12 +139,20 @@ class Inputs(QWidget):
         return origin(self.image.layer, self.plane)
 
     def task(self) -> dip.Task:
-        """Return the task, with what the labels layer marks in its mask field."""
+        """Return the task, with what the labels layer marks in its mask field, and its other images."""
         spec = self.task_edit.value
         for row in mask_fields(type(spec)):
             if self.labels.layer is not None:
                 spec = dataclasses.replace(spec, **{row.name: self.mask()})
-        return spec  # type: ignore[no-any-return]
+        arrays = {row.name: self.other(row, kind) for row, kind in image_fields(type(spec))}
+        return dataclasses.replace(spec, **arrays) if arrays else spec  # type: ignore[no-any-return]
+
+    def other(self, row: Row, kind: Role) -> Any:
+        """Return the values of the layer that is chosen for a field; None where none is."""
+        layer = self.others[self.task_edit.chosen, row.name].layer
+        if layer is None:
+            return None
+        return np.array(level(layer)) if kind is Role.KERNEL else beside(layer, self.origin())
 
     def mask(self) -> Any:
         return marked(self.labels.layer, self.origin(), self.values.currentData())
@@ -156,11 +178,27 @@ class Inputs(QWidget):
         if dtype.kind == "c":
             return f"“{layer.name}” is complex: restore its real part, imaginary part or magnitude."
         try:
-            self.origin().layout  # noqa: B018
-            self.task_edit.value  # noqa: B018
+            task = self.task_edit.value
+            self.origin().layout.finer(task.factors)
+            if reason := self._other_reason(layer, task):
+                return reason
         except ValueError as error:
             return str(error)
         return self._mask_reason(layer) if self.needs_mask else None
+
+    def _other_reason(self, layer: Image, task: dip.Task) -> str | None:
+        """Return why another image that the task takes will not do; ValueError where the task itself says so."""
+        for row, kind in image_fields(type(task)):
+            combo = self.others[type(task), row.name]
+            if combo.layer is None and not combo.can_be_none:
+                return f"Open the {row.label.lower()} too, as an image layer of its own. {row.tooltip}."
+            if combo.layer is None:
+                continue
+            if kind is Role.KERNEL:
+                dataclasses.replace(task, **{row.name: self.other(row, kind)})  # type: ignore[type-var]
+            elif reason := mismatch(combo.layer, layer, shown_plane(layer, self.viewer.dims), task.factors):
+                return f"{reason}."
+        return None
 
     def _mask_reason(self, layer: Image) -> str | None:
         labels = self.labels.layer
@@ -191,6 +229,8 @@ class Inputs(QWidget):
         self.grid.setRowVisible(self.every, layer is not None and layer.ndim > 2)
         for widget in (self.labels, self.values, self.statement):
             self.grid.setRowVisible(widget, self.needs_mask)
+        for (task, _), combo in self.others.items():
+            self.grid.setRowVisible(combo, task is self.task_edit.chosen)
         if self.needs_mask:
             self._offer_values()
             self.statement.setText(self._count())
@@ -226,6 +266,11 @@ class Inputs(QWidget):
         """Take in that the layer list has changed."""
         self.image.refresh(self.viewer.layers)
         self.labels.refresh(self.viewer.layers)
+        self._refresh_others()
+
+    def _refresh_others(self, *_: object) -> None:
+        for combo in self.others.values():
+            combo.refresh(self.viewer.layers, but=self.image.layer)
 
     def _labels_chosen(self, *_: object) -> None:
         """Listen to what is painted into the chosen labels layer, and to no other."""
@@ -242,6 +287,10 @@ class Inputs(QWidget):
             for event in _painting(labels):
                 event.disconnect(self.soon)
         self.watched = None
+
+
+def _nothing() -> None:
+    """Stand for the layer of the entry "none"."""
 
 
 def _painting(labels: Labels) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.transforms import CompositeAffine
 
 from napari_dip.engine.blocks import Axes, convert
-from napari_dip.engine.problem import Array
+from napari_dip.engine.problem import Array, finer
 
 NAMED = {
     "Z": {"z", "depth", "plane", "slice"},
@@ -84,24 +84,33 @@ class Origin:
         return self.array if is_whole else np.asarray(self.array[self.index])
 
     def layer(self, values: Array, name: str, metadata: dict[str, Any], *, rgb: bool | None = None) -> Image:
-        """Return an image layer of restored values, shaped as `shape`, where and how the source was shown."""
+        """Return an image layer of restored values, where and how the source was shown; on its grid or a finer one."""
         rgb = self.rgb if rgb is None else rgb
         look = {key: value for key, value in self.look.items() if not rgb or key not in ("colormap", "contrast_limits")}
-        return Image(self.expand(values), name=name, metadata=metadata, rgb=rgb, **look, **self.place())
+        return Image(self.expand(values), name=name, metadata=metadata, rgb=rgb, **look, **self.place(values.shape))
 
     def expand(self, values: Array) -> Array:
         """Return values with the layer's number of axes: a chosen plane has length 1 there."""
         return values[tuple(None if isinstance(i, int) else i for i in self.index)]
 
-    def place(self) -> Transform:
-        """Return the transform of what is restored: the source's, moved to the chosen plane."""
-        offset = [i if isinstance(i, int) else 0 for i in self.index[: len(self.transform["scale"])]]
-        return {**self.transform, "translate": _physical(self.transform)(offset)}
+    def place(self, shape: tuple[int, ...]) -> Transform:
+        """Return the transform of values of some shape: the source's, moved to the chosen plane.
+
+        On a grid with other pixels the edges of the field stay where they are, so that every position agrees.
+        """
+        sizes = iter(zip(self.shape, shape, strict=True))
+        offset, ratios = [], []
+        for i in self.index[: len(self.transform["scale"])]:
+            old, new = (1, 1) if isinstance(i, int) else next(sizes)
+            ratios.append(old / new)
+            offset.append(i if isinstance(i, int) else (ratios[-1] - 1) / 2)  # of the first pixel's centre
+        scale = self.transform["scale"] * np.array(ratios)
+        return {**self.transform, "scale": scale, "translate": _physical(self.transform)(offset)}
 
     def stack(self, values: Array, steps: tuple[int, ...], name: str, *, metadata: dict[str, Any], unit: Any) -> Image:
         """Return a layer (iteration, *source axes) whose first world coordinate is the step number."""
         gap = steps[1] - steps[0] if len(steps) > 1 else 1
-        place = _prepend(self.place(), scale=gap, translate=steps[0], label="iteration", unit=unit)
+        place = _prepend(self.place(values.shape[1:]), scale=gap, translate=steps[0], label="iteration", unit=unit)
         look = {key: value for key, value in self.look.items() if not self.rgb or key != "contrast_limits"}
         values = convert(values, self.dtype) if self.rgb else values  # colours of integers are shown from 0 to 255
         full = np.stack([self.expand(one) for one in values])
@@ -117,7 +126,7 @@ class Origin:
         return self._grey(values, (0.0, _largest(values)), unit, name=name, metadata=metadata, colormap="viridis")
 
     def _grey(self, values: Array, limits: tuple[float, float], unit: Any, **look: Any) -> Image:
-        place, full = self.place(), self.expand(values)
+        place, full = self.place(values.shape), self.expand(values)
         if self.rgb:
             place = _prepend(place, scale=1, translate=0, label="colour", unit=unit)
             full = np.moveaxis(full, -1, 0)
@@ -275,31 +284,66 @@ def describe(layer: Image, plane: tuple[int, ...]) -> str:
     return "plane " + ", ".join(parts) if parts else ""
 
 
-def mismatch(labels: Labels, layer: Image, plane: tuple[int, ...]) -> str | None:
-    """Return why a labels layer cannot mark pixels of an image layer, in words; None where it can."""
-    own, other = tuple(level(labels).shape), tuple(level(layer).shape[: layer.ndim])
-    if own not in (other, other[-2:]):
-        return f"“{labels.name}” has shape {_size(own)}, “{layer.name}” {_size(other)}: they must have the same pixels"
-    if labels.ndim < layer.ndim and plane[-2:] != (-1, -1):
-        return f"“{labels.name}” has 2 axes, and another plane of “{layer.name}” is shown"
-    corner = np.array([max(0, position) for position in plane], float)
-    for axis in (None, -2, -1):
-        point = corner.copy()
-        point[-2:] = 0 if labels.ndim < layer.ndim else point[-2:]
-        if axis is not None:
-            point[axis] = other[axis] - 1
-        here = np.array(layer.data_to_world(point))[-labels.ndim :]
-        there = np.array(labels.data_to_world(point[-labels.ndim :]))
+def mismatch(other: Layer, layer: Image, plane: tuple[int, ...], factors: tuple[float, ...] = ()) -> str | None:
+    """Return why another layer does not belong to an image layer pixel by pixel, in words; None where it does.
+
+    Parameters
+    ----------
+    other : Layer
+        Labels that mark pixels, or another image of the scene.
+    layer : Image
+        What is restored.
+    plane : tuple of int
+        What of it is shown, see `shown_plane`.
+    factors : tuple of float
+        By how much the pixels of `other` must be smaller along the last of the shown axes.
+    """
+    own, source = tuple(level(other).shape[: other.ndim]), tuple(level(layer).shape[: layer.ndim])
+    grid = _finer_plane(source, plane, factors)
+    if own not in (grid, grid[-2:]):
+        return f"“{other.name}” has shape {_size(own)}, {_wanted(layer, grid, source)}"
+    if other.ndim < layer.ndim and plane[-2:] != (-1, -1):
+        return f"“{other.name}” has 2 axes, and another plane of “{layer.name}” is shown"
+    first = [-0.5 if position < 0 else float(position) for position in plane]
+    for axis in (None, *(at for at, position in enumerate(plane) if position < 0)):
+        points = [
+            [size - 0.5 if at == axis else start for at, (start, size) in enumerate(zip(first, sizes, strict=True))]
+            for sizes in (source, grid)
+        ]  # corners of the field, by the pixels of either
+        here = np.array(layer.data_to_world(points[0]))[-other.ndim :]
+        there = np.array(other.data_to_world(points[1][-other.ndim :]))
         if np.abs(here - there).max() > ONE_PIXEL * np.abs(np.asarray(layer.scale)).min():
             return (
-                f"“{labels.name}” does not lie on “{layer.name}”: give it the same scale, translation, rotation, "
+                f"“{other.name}” does not lie on “{layer.name}”: give it the same scale, translation, rotation, "
                 f"shear and affine"
             )
     return None
 
 
+def _finer_plane(shape: tuple[int, ...], plane: tuple[int, ...], factors: tuple[float, ...]) -> tuple[int, ...]:
+    """Return the shape with smaller pixels along the last shown axes."""
+    shown = [axis for axis, position in enumerate(plane) if position < 0]
+    sizes = finer(tuple(shape[axis] for axis in shown), factors)
+    found = dict(zip(shown, sizes, strict=True))
+    return tuple(found.get(axis, size) for axis, size in enumerate(shape))
+
+
+def _wanted(layer: Image, grid: tuple[int, ...], source: tuple[int, ...]) -> str:
+    if grid == source:
+        return f"“{layer.name}” {_size(source)}: they must have the same pixels"
+    return f"the restored “{layer.name}” {_size(grid)}: they must have the same pixels"
+
+
 def _size(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
+
+
+def beside(other: Image, source: Origin) -> Array:
+    """Return of another image layer what belongs to what is restored, a copy; of colours every sample."""
+    values = level(other)
+    if other.ndim == len(source.transform["scale"]):
+        values = values[source.index[: other.ndim]]
+    return np.array(values)
 
 
 def marked(labels: Labels, source: Origin, value: int | None) -> npt.NDArray[np.bool_]:

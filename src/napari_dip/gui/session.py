@@ -19,7 +19,7 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 import napari_dip as dip
-from napari_dip.engine.blocks import convert
+from napari_dip.engine.blocks import convert, enlarge
 from napari_dip.engine.problem import Array
 from napari_dip.gui.layers import Origin
 from napari_dip.gui.outputs import Outputs
@@ -66,7 +66,7 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Canvas:
-    """The source in the result's dtype: previews of frames are written into it."""
+    """The source in the result's dtype and on its grid: previews of frames are written into it."""
 
     image: Array
 
@@ -125,7 +125,8 @@ def work(request: Request, control: dip.Control, shown: threading.Event) -> Gene
     try:
         image = request.origin.read()
         dtype = np.dtype(image.dtype if request.dtype == "source" else np.float32).newbyteorder("=")
-        yield Canvas(np.array(image, dtype))
+        grid = request.origin.layout.finer(request.task.factors)
+        yield Canvas(np.array(enlarge(np.asarray(image), grid.shape), dtype))
         clock = _Clock(shown)
         for last in request.progress(image, control):
             if clock.is_tick_due(last):

@@ -1,7 +1,7 @@
 """Image files in and out, and what a file knew about itself kept."""
 
 from napari_dip.io.files import check_format, check_writable, read, sha256, write
-from napari_dip.io.picture import Display, Picture, like, stacked, take
+from napari_dip.io.picture import Display, Picture, like, regridded, stacked, take
 
 __all__ = [
     "Display",
@@ -10,6 +10,7 @@ __all__ = [
     "check_writable",
     "like",
     "read",
+    "regridded",
     "sha256",
     "stacked",
     "take",

@@ -202,8 +202,9 @@ def _fitted(pixels: Array, picture: Picture, origin: FitsOrigin, header: Any) ->
         said.append(f"written as {pixels.dtype} without BSCALE and BZERO: the values are the physical ones")
     has_new_axis = picture.axes.startswith("I") and "I" not in origin.axes
     lead = pixels.shape[:1] if has_new_axis else ()
-    if _without_ones(pixels.shape[len(lead) :]) == _without_ones(origin.shape):
-        pixels = pixels.reshape(lead + origin.shape)
+    stored = (*origin.shape[:-2], *pixels.shape[-2:])  # the grid of the plane may be another
+    if _without_ones(pixels.shape[len(lead) :]) == _without_ones(stored):
+        pixels = pixels.reshape(lead + stored)
     before = dict(zip(origin.axes, origin.scale, strict=False))
     now = dict(zip(picture.axes, picture.scale, strict=False))
     factors = {at: before[axis] / now[axis] for at, axis in ((1, "X"), (2, "Y")) if axis in before and axis in now}

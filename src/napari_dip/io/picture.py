@@ -151,6 +151,15 @@ def like(
     return made if made.size("C") == picture.size("C") else dataclasses.replace(made, channel_names=(), display=())
 
 
+def regridded(picture: Picture, pixels: Array) -> Picture:
+    """Return a picture with new values of the same field on another grid: pixel sizes follow from the sizes.
+
+    The edges of the field stay where they are, and with them every position in the world.
+    """
+    ratios = [before / now for before, now in zip(picture.pixels.shape, pixels.shape, strict=True)]
+    return like(picture, pixels, scale=[size * ratio for size, ratio in zip(picture.scale, ratios, strict=True)])
+
+
 def stacked(picture: Picture, stack: Array, steps: Sequence[int]) -> Picture:
     """Return a picture of several iterations, with a leading axis I.
 

@@ -18,6 +18,8 @@ class Denoise:
 
     done: ClassVar[str] = "denoised"
     align: ClassVar[tuple[int, ...]] = (1,)
+    factors: ClassVar[tuple[float, ...]] = ()
+    caution: ClassVar[str] = ""
     stop: ClassVar[StoppingRule] = HeldOut()
     mask: ClassVar[Mask | None] = None
     fills: ClassVar[bool] = False

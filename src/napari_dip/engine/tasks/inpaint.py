@@ -18,6 +18,8 @@ class Inpaint:
 
     done: ClassVar[str] = "inpainted"
     align: ClassVar[tuple[int, ...]] = (1,)
+    factors: ClassVar[tuple[float, ...]] = ()
+    caution: ClassVar[str] = ""
     # without noise there is nothing to overfit: the score creeps down for ever, and ever slower
     stop: ClassVar[StoppingRule] = HeldOut(ceiling=2500)
     noise: ClassVar[NoiseLaw | None] = None

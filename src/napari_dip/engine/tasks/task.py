@@ -30,6 +30,11 @@ class Task(Protocol):
         Whether missing pixels come back restored, else as they were.
     keeps_known : bool
         Whether known pixels come back exactly as they were.
+    factors : tuple of float
+        By how much the restored image's pixels are smaller along the last spatial axes, see `finer`; axes before
+        these, and all where it is empty, keep the measurement's grid.
+    caution : str
+        What a result must not be taken for, in words; empty where there is nothing to say.
     """
 
     @property
@@ -46,6 +51,10 @@ class Task(Protocol):
     def fills(self) -> bool: ...
     @property
     def keeps_known(self) -> bool: ...
+    @property
+    def factors(self) -> tuple[float, ...]: ...
+    @property
+    def caution(self) -> str: ...
     def problem(self, y: Tensor) -> Problem:
         """Return the problem for one block, y scaled and (C, *spatial)."""
         ...
