@@ -178,6 +178,7 @@ DESCRIBED = (
     dip.Coordinates,
     dip.Guide,
     *dip.NOISES,
+    *dip.DEGRADATIONS,
 )
 
 

@@ -28,6 +28,14 @@ from napari_dip.engine.noise import (
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration
 from napari_dip.engine.outliers import Outliers
 from napari_dip.engine.problem import Image, Kernel, LeastSquares, Likelihood, Mask, Problem, RestorationError
+from napari_dip.engine.resample import (
+    DEGRADATIONS,
+    AntialiasedBicubic,
+    Box,
+    Degradation,
+    GaussianBlur,
+    Lanczos,
+)
 from napari_dip.engine.restore import PRESETS, Preset, iter_restore, restore
 from napari_dip.engine.ridge import nl_ridge
 from napari_dip.engine.stopping import (
@@ -41,30 +49,36 @@ from napari_dip.engine.stopping import (
     WindowedVariance,
 )
 from napari_dip.engine.suitability import Suitability, check
-from napari_dip.engine.tasks import TASKS, Denoise, Inpaint, Task
+from napari_dip.engine.tasks import TASKS, Denoise, Inpaint, SuperResolve, Task
 
 __version__ = version("napari-dip")
 
 __all__ = [
+    "DEGRADATIONS",
     "NETWORKS",
     "NOISES",
     "PRESETS",
     "RULES",
     "SOURCES",
     "TASKS",
+    "AntialiasedBicubic",
+    "Box",
     "Control",
     "Coordinates",
+    "Degradation",
     "Denoise",
     "Discrepancy",
     "Fit",
     "FixedSteps",
     "Gaussian",
+    "GaussianBlur",
     "Guide",
     "HeldOut",
     "Image",
     "Inpaint",
     "Iterate",
     "Kernel",
+    "Lanczos",
     "LeastSquares",
     "Likelihood",
     "Mask",
@@ -88,6 +102,7 @@ __all__ = [
     "State",
     "StoppingRule",
     "Suitability",
+    "SuperResolve",
     "Task",
     "WindowedVariance",
     "agreement",

@@ -26,7 +26,7 @@ class Sample:
     name : str
         What it shows.
     image, truth : array
-        Degraded and clean, in the same units; (Y, X) or (Y, X, 3).
+        Degraded and clean, in the same units; (Y, X) or (Y, X, 3). The truth may have smaller pixels.
     missing : boolean array or None
         Which pixels are lost, (Y, X).
     """
@@ -68,6 +68,14 @@ def scratched_moon(seed: int = 0) -> Sample:
     return Sample("moon, scratched", np.where(missing, 255, moon).astype(np.uint8), moon, missing)
 
 
+def coarse_coins(seed: int = 0) -> Sample:
+    """Return coins by a camera with pixels four times as large, each the mean over its area, read noise 1, uint8."""
+    coins = data.coins()[24 : 24 + CROP, 60 : 60 + CROP].astype(float)
+    small = coins.reshape(CROP // 4, 4, CROP // 4, 4).mean((1, 3))
+    noise = np.random.default_rng(seed).normal(0, 1, small.shape)
+    return Sample("coins, large pixels", _as(small + noise, np.uint8), coins)
+
+
 def micrograph_layers() -> list[LayerDataTuple]:
     """Return the micrograph as napari layers."""
     return _layers(micrograph())
@@ -83,7 +91,13 @@ def scratched_moon_layers() -> list[LayerDataTuple]:
     return _layers(scratched_moon())
 
 
-SAMPLES: tuple[Callable[[int], Sample], ...] = (micrograph, deep_field, scratched_moon)
+def coarse_coins_layers() -> list[LayerDataTuple]:
+    """Return the coarse coins as a napari layer, its pixels 4 long, as those of the truth are 1."""
+    ((image, about, kind),) = _layers(coarse_coins())
+    return [(image, {**about, "scale": (4, 4)}, kind)]
+
+
+SAMPLES: tuple[Callable[[int], Sample], ...] = (micrograph, deep_field, scratched_moon, coarse_coins)
 
 
 def _layers(sample: Sample) -> list[LayerDataTuple]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 from astropy.io import fits
+from astropy.wcs import WCS
 
 from napari_dip.cli import main
 
@@ -309,3 +310,53 @@ def test_check_says_whether_an_image_is_suited(tmp_path, capsys):
     said = capsys.readouterr().out
     assert said.startswith("think twice")
     assert "- There are 5 exposures" in said
+
+
+def test_super_resolve_writes_finer_pixels_where_the_old_ones_were(tmp_path, capsys):
+    values = np.random.default_rng(0).normal(100, 5, (24, 20)).astype(np.float32)
+    cards = {"CRPIX1": 5.5, "CRPIX2": 4.0, "CRVAL1": 10.0, "CRVAL2": -3.0, "CD1_1": -2e-4, "CD1_2": 3e-5,
+             "CD2_1": 3e-5, "CD2_2": 2e-4, "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}  # fmt: skip
+    header = fits.Header(cards)
+    fits.PrimaryHDU(values[None], header).writeto(tmp_path / "low.fits")
+    assert run("super-resolve", tmp_path / "low.fits", "-o", tmp_path / "fine.fits", "--factor", "2,1.5",
+               "--degradation", "GaussianBlur(sigma=0.5)", "--max-steps", 3) == 0  # fmt: skip
+    told = capsys.readouterr().err
+    assert "not for quantification" in told
+    assert "degraded again" in told
+    with fits.open(tmp_path / "fine.fits") as hdus:
+        assert hdus[0].shape == (1, 48, 30)
+        old, new = WCS(header, naxis=2), WCS(hdus[0].header, naxis=2)
+    edges = np.array([(x, y) for x in (-0.5, 19.5) for y in (-0.5, 23.5)])
+    finer = np.array([(x, y) for x in (-0.5, 29.5) for y in (-0.5, 47.5)])
+    np.testing.assert_allclose(new.wcs_pix2world(finer, 0), old.wcs_pix2world(edges, 0), rtol=0, atol=1e-10)
+
+
+def test_super_resolve_is_compared_with_a_truth_of_its_own_size(tmp_path, capsys):
+    rows, columns = np.mgrid[:40, :32]
+    truth = (110 + 60 * np.sin(columns / 5) * np.cos(rows / 7)).astype(np.uint8)
+    imageio.imwrite(tmp_path / "truth.png", truth)
+    imageio.imwrite(tmp_path / "low.png", truth.reshape(20, 2, 16, 2).mean((1, 3)).astype(np.uint8))
+    words = ["super-resolve", tmp_path / "low.png", "-o", tmp_path / "fine.png", "--truth", tmp_path / "truth.png"]
+    assert run(*words, "--max-steps", 3) == 0
+    assert imageio.imread(tmp_path / "fine.png").shape == (40, 32)
+    assert "PSNR" in capsys.readouterr().out
+    assert run(*words, "--factor", "3", "--overwrite") == 2
+    assert "has shape (40, 32), the result (60, 48)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--factor", "1"], "leaves the pixels as they are"),
+        (["--factor", "12"], "is not between 1.5 and 8"),
+        (["--factor", "two"], "'two' is no number"),
+        (["--degradation", "Blur"], "there are Box, AntialiasedBicubic, Lanczos, GaussianBlur"),
+    ],
+)
+def test_super_resolve_refuses_in_one_line_what_it_cannot_do(noisy, tmp_path, capsys, flags, words):
+    try:
+        code = run("super-resolve", noisy, "-o", tmp_path / "out.png", *flags)
+    except SystemExit as error:
+        code = error.code
+    assert code == 2
+    assert words in capsys.readouterr().err

@@ -266,3 +266,37 @@ def test_labels_made_for_a_layer_fit_it(name: str) -> None:
 )
 def test_labels_that_do_not_fit_are_refused_in_words(labels: Labels, reason: str) -> None:
     assert reason in str(mismatch(labels, Image(np.zeros((20, 24)), name="cells"), (-1, -1)))
+
+
+def corners(layer: Image) -> Any:
+    """World positions of the field's corners, half a pixel beyond the outermost centres."""
+    ends = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in layer.data.shape[: layer.ndim]], indexing="ij"))
+    return np.array([layer.data_to_world(point) for point in ends.reshape(layer.ndim, -1).T])
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("factors", [(2.0, 2.0), (1.5, 2.7)], ids=str)
+@pytest.mark.parametrize("whole", [True, False], ids=["every plane", "one plane"])
+def test_a_result_with_smaller_pixels_covers_the_very_field_of_its_source(name: str, factors: Any, whole: bool) -> None:
+    layer = source(name)
+    plane = None if whole else (1,) * (layer.ndim - 2) + (-1, -1)
+    chosen = origin(layer, plane)
+    grid = chosen.layout.finer(factors)
+    same = chosen.layer(np.zeros(chosen.shape, np.uint8), "same", {})
+    fine = chosen.layer(np.zeros(grid.shape, np.uint8), "fine", {})
+    np.testing.assert_allclose(corners(fine), corners(same), atol=1e-9)
+    assert fine.units == layer.units
+    stack = chosen.stack(np.zeros((2, *grid.shape), np.float32), (5, 10), "steps", metadata={}, unit="pixel")
+    np.testing.assert_allclose(corners(stack)[: len(corners(fine)), 1:], corners(fine), atol=1e-9)
+
+
+def test_a_guide_must_lie_on_the_finer_grid() -> None:
+    layer = source("2-D tilted")
+    chosen = origin(layer, None)
+    values = np.zeros(chosen.layout.finer((1.5, 2.0)).shape)
+    guide = chosen.layer(values, "guide", {})
+    assert mismatch(guide, layer, (-1, -1), (1.5, 2.0)) is None
+    assert "has shape 30 x 48, “cells” 20 x 24" in str(mismatch(guide, layer, (-1, -1)))
+    assert "the restored “cells” 40 x 48" in str(mismatch(guide, layer, (-1, -1), (2.0, 2.0)))
+    guide.translate = np.add(guide.translate, (0.1, 0))
+    assert "does not lie on" in str(mismatch(guide, layer, (-1, -1), (1.5, 2.0)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from npe2 import PluginManager, PluginManifest
 from npe2.manifest.utils import import_python_name
@@ -24,12 +25,13 @@ def test_menu_entries_are_commands_with_titles_of_their_own():
     assert {item.command for item in menus["napari-dip/restore"]} <= known
 
 
-@pytest.mark.parametrize("sample", ["micrograph", "deep-field", "scratched-moon"])
+@pytest.mark.parametrize("sample", ["micrograph", "deep-field", "scratched-moon", "coarse-coins"])
 def test_samples_open_in_the_viewer(make_napari_viewer, sample):
     viewer = make_napari_viewer()
     layers = viewer.open_sample("napari-dip", sample)
     assert layers
-    assert layers[0].data.shape[:2] == (256, 256)
+    field = np.multiply(layers[0].data.shape[:2], layers[0].scale)
+    assert field.tolist() == [256, 256]
 
 
 def test_the_plugin_is_found_by_its_entry_point():

@@ -10,7 +10,7 @@ from small import picture
 
 import napari_dip as dip
 from napari_dip.gui import quick
-from napari_dip.gui.quick import denoise_widget, inpaint_widget
+from napari_dip.gui.quick import denoise_widget, inpaint_widget, super_resolve_widget
 
 
 @pytest.fixture
@@ -55,6 +55,18 @@ def test_inpaint_fills_what_is_painted(shown: Any, qtbot: Any) -> None:
     source, filled = shown.layers["stack"].data[2], shown.layers["stack – inpainted"].data[0]
     np.testing.assert_array_equal(filled[values[2] == 0], source[values[2] == 0])
     assert (filled[5:9, 5:9] != source[5:9, 5:9]).all()
+
+
+def test_super_resolve_adds_smaller_pixels_over_the_same_field(shown: Any, qtbot: Any) -> None:
+    widget = super_resolve_widget()
+    shown.window.add_dock_widget(widget, name="Super-resolve")
+    widget.factor.value = 2.5
+    run(widget, qtbot)
+    fine = shown.layers["stack – super-resolved"]
+    assert fine.data.shape == (1, 80, 80)
+    np.testing.assert_allclose(fine.scale, (2, 0.2, 0.2))
+    np.testing.assert_allclose(fine.translate, (4, -0.15, -0.15), atol=1e-9)
+    assert any("not for quantification" in note for note in fine.metadata["napari-dip"]["notes"])
 
 
 def test_labels_that_do_not_fit_are_refused(shown: Any) -> None:

@@ -46,6 +46,12 @@ def test_finer_pixels_get_the_scale_that_is_given() -> None:
     assert made.scale == (0.5, 1.0, 0.1, 0.05)
 
 
+def test_another_grid_of_the_same_field_has_pixel_sizes_that_follow_from_the_sizes() -> None:
+    made = io.regridded(CELLS, np.zeros((2, 3, 6, 20)))
+    assert made.scale == pytest.approx((0.5, 1.0, 0.2 * 4 / 6, 0.1 * 5 / 20))
+    assert io.regridded(CELLS, CELLS.pixels).scale == CELLS.scale
+
+
 def test_values_that_have_other_axes_than_said_are_refused() -> None:
     with pytest.raises(ValueError, match=r"shape \(4, 5\).*TCYX"):
         io.like(CELLS, np.zeros((4, 5)))

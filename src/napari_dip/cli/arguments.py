@@ -15,10 +15,14 @@ from napari_dip.cli import check, cite, demo, doctor, restoring
 from napari_dip.engine.blocks import notes, role
 from napari_dip.engine.problem import Role
 
+CHOICES: dict[Any, tuple[type, ...]] = {dip.Degradation: dip.DEGRADATIONS}
+"""What can be chosen for a task's field of each protocol."""
+
 DESCRIPTION = "Restore any scientific image from that image alone, by the deep image prior."
 EXAMPLES = """examples:
   napari-dip denoise noisy.tif -o clean.tif
   napari-dip inpaint scratched.png --mask scratches.png -o whole.png
+  napari-dip super-resolve small.tif --factor 3 -o fine.tif
   napari-dip denoise stack.tif --plane 12 -o plane12.tif
   napari-dip demo
 """
@@ -123,6 +127,10 @@ def add_fields(parser: argparse.ArgumentParser, task: type) -> None:
             parser.add_argument(f"{flag}-keeps", action="store_true", help="non-zero marks what is known instead")
         elif role(hint) is not None:
             parser.add_argument(flag, metavar="FILE", help=f"{note}; in any format read")
+        elif _plain(hint) in CHOICES:
+            kinds = CHOICES[_plain(hint)]
+            parser.add_argument(flag, type=_one_of(kinds, field.name), default=_default(field), metavar="NAME",
+                                help=f"{note}: {', '.join(_names(kinds))}; values as 'Name(value=1)'")  # fmt: skip
         elif _plain(hint) is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default, help=note)
         elif get_origin(_plain(hint)) is Literal:

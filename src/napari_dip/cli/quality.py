@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from skimage.metrics import structural_similarity
+from skimage.transform import resize
 
 from napari_dip import io
 from napari_dip.engine.problem import Array
@@ -34,18 +35,23 @@ class Comparison:
     channel: int | None
 
     @classmethod
-    def read(cls, path: str, picture: io.Picture) -> Comparison:
-        """Return the comparison of a picture with the clean one in a file.
+    def read(cls, path: str, picture: io.Picture, shape: tuple[int, ...]) -> Comparison:
+        """Return the comparison of a picture with the clean one in a file, which has the shape of the result.
+
+        Where that has finer pixels, the picture is enlarged by cubic interpolation.
 
         Raises
         ------
         ValueError
-            When their shapes differ.
+            When it has another shape.
         """
         clean = io.read(path)
         truth, degraded = _colour(clean.pixels, picture.axes), _colour(picture.pixels, picture.axes)
+        wanted = (*shape[:-1], degraded.shape[-1]) if "S" in picture.axes else shape
+        if truth.shape != wanted:
+            raise ValueError(f"--truth {path} has shape {truth.shape}, the result {wanted}")
         if truth.shape != degraded.shape:
-            raise ValueError(f"--truth {path} has shape {truth.shape}, the image {degraded.shape}")
+            degraded = resize(degraded, wanted, order=3, mode="edge")
         span = 255.0 if clean.pixels.dtype == np.uint8 else float(np.nanmax(truth) - np.nanmin(truth))
         channel = next((picture.axes.index(axis) for axis in picture.axes if axis in "CS"), None)
         return cls(truth, degraded, span or 1.0, channel)

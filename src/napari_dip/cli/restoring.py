@@ -22,7 +22,7 @@ import napari_dip as dip
 from napari_dip import io
 from napari_dip.cli.quality import Comparison
 from napari_dip.engine import devices
-from napari_dip.engine.blocks import role
+from napari_dip.engine.blocks import name_axes, role
 from napari_dip.engine.problem import Role
 
 AGREES = 2.0  # times the variance that a header says, or as little: what the image shows
@@ -45,7 +45,8 @@ def restore_file(options: argparse.Namespace) -> int:
     picture = choose_plane(io.read(options.image), options)
     check_formats(picture, options)
     task = build_task(options, picture)
-    comparison = Comparison.read(options.truth, picture) if options.truth else None
+    grid = name_axes(picture.axes, picture.pixels.shape, options.each).finer(task.factors)
+    comparison = Comparison.read(options.truth, picture, grid.shape) if options.truth else None
     torch.set_num_threads(min(torch.get_num_threads(), devices.cores()))
     control = dip.Control()
     with signals_stop(control) as caught:

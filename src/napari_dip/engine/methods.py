@@ -53,8 +53,13 @@ def _text(report: Mapping[str, Any]) -> str:
     sentences += _noise(fits)
     if report["filled_values"]:
         sentences.append(
-            f"{report['filled_values']} of {_product(settings['shape'])} values were missing and filled in; they are "
+            f"{report['filled_values']} of {_product(settings['grid'])} values were missing and filled in; they are "
             f"not measured."
+        )
+    if settings["grid"] != settings["shape"]:
+        sentences.append(
+            f"The result has {_times(settings['grid'])} values, the measurement {_times(settings['shape'])}; detail "
+            f"finer than the measurement comes from the prior and is not for quantification."
         )
     verdicts = sorted({fit["residual"]["verdict"] for fit in fits if fit["residual"]})
     if verdicts:
@@ -92,6 +97,10 @@ def _noise(fits: list[Mapping[str, Any]]) -> list[str]:
 
 def _list(values: Any) -> str:
     return ", ".join(str(value) for value in values)
+
+
+def _times(shape: list[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _mean(values: Any) -> float:

@@ -41,6 +41,7 @@ CHOICES: dict[Any, tuple[type, ...]] = {
     dip.NoiseLaw: dip.NOISES,
     dip.StoppingRule: dip.RULES,
     dip.Source: dip.SOURCES,
+    dip.Degradation: dip.DEGRADATIONS,
 }
 """What can be chosen for a field of each protocol."""
 

@@ -24,6 +24,7 @@ Steps = Annotated[int, {"min": 1, "max": 100_000, "label": "max steps", "tooltip
 Preset = Annotated[
     str, {"choices": [preset.name for preset in dip.PRESETS], "tooltip": "How much time the result may take"}
 ]
+Factor = Annotated[float, {"min": 1.5, "max": 8.0, "step": 0.5, "tooltip": "Pixels per measured pixel, along y and x"}]
 Source = Annotated[Image, {"tooltip": "The image to restore; of a stack, the plane that is shown"}]
 Marks = Annotated[Labels, {"tooltip": "Every pixel that is painted, with any label, is filled"}]
 Result: TypeAlias = FunctionWorker[list[LayerDataTuple]]
@@ -61,6 +62,20 @@ def inpaint_widget(
     chosen = origin(image, plane)
     task = dip.Inpaint(marked(missing, chosen, None))
     return _start(chosen, task, {"device": device, "seed": seed, "max_steps": max_steps})
+
+
+@magic_factory(call_button="Super-resolve", labels=True)
+def super_resolve_widget(
+    viewer: Viewer,
+    image: Source,
+    factor: Factor = 2.0,
+    device: Device = "auto",
+    seed: Seed = 0,
+    max_steps: Steps = 3000,
+) -> Result:
+    """Make the pixels of an image layer smaller; detail beyond the measurement is invented."""
+    chosen = origin(image, shown_plane(image, viewer.dims))
+    return _start(chosen, dip.SuperResolve(factor), {"device": device, "seed": seed, "max_steps": max_steps})
 
 
 def _start(chosen: Origin, task: dip.Task, settings: dict[str, Any]) -> Result:

@@ -2,8 +2,9 @@
 
 from napari_dip.engine.tasks.denoise import Denoise
 from napari_dip.engine.tasks.inpaint import Inpaint
+from napari_dip.engine.tasks.super_resolve import SuperResolve
 from napari_dip.engine.tasks.task import Task
 
-__all__ = ["TASKS", "Denoise", "Inpaint", "Task"]
+__all__ = ["TASKS", "Denoise", "Inpaint", "SuperResolve", "Task"]
 
-TASKS = (Denoise, Inpaint)
+TASKS = (Denoise, Inpaint, SuperResolve)
