@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 
 import napari_dip as dip
-from napari_dip.engine.blocks import Axes, check_arrays, crop, enlarge
+from napari_dip.engine.arrays import check_arrays, crop
+from napari_dip.engine.blocks import Axes, enlarge
 
 TINY = dip.Prior(network=dip.Skip(down=(8, 8), up=8, skip=2), source=dip.Noise(channels=4))
 FEW = dip.FixedSteps(3)

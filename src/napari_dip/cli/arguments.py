@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import napari_dip as dip
 from napari_dip.cli import check, cite, demo, doctor, restoring
-from napari_dip.engine.blocks import notes, role
+from napari_dip.engine.arrays import notes, role
 from napari_dip.engine.problem import Role
 
 CHOICES: dict[Any, tuple[type, ...]] = {dip.Degradation: dip.DEGRADATIONS}

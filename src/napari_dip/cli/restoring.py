@@ -22,7 +22,8 @@ import napari_dip as dip
 from napari_dip import io
 from napari_dip.cli.quality import Comparison
 from napari_dip.engine import devices
-from napari_dip.engine.blocks import name_axes, role
+from napari_dip.engine.arrays import role
+from napari_dip.engine.blocks import name_axes
 from napari_dip.engine.problem import Role
 
 AGREES = 2.0  # times the variance that a header says, or as little: what the image shows

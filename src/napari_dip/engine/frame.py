@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_dip.engine import devices
+from napari_dip.engine.arrays import crop
 from napari_dip.engine.assembly import Restored
-from napari_dip.engine.blocks import Frame, crop
+from napari_dip.engine.blocks import Frame
 from napari_dip.engine.comparison import Gain, gains
 from napari_dip.engine.correlation import reach
 from napari_dip.engine.fit import Iterate, Prior, State, fit

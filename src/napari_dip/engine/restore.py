@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_dip.engine import devices
-from napari_dip.engine.blocks import Axes, Missing, check_arrays, name_axes
+from napari_dip.engine.arrays import check_arrays
+from napari_dip.engine.blocks import Axes, Missing, name_axes
 from napari_dip.engine.fit import Guide, Prior
 from napari_dip.engine.networks import Skip
 from napari_dip.engine.outcome import Control, Progress, Restoration

@@ -18,7 +18,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFormLayout, QVBoxLayout, QWidget
 
 import napari_dip as dip
-from napari_dip.engine.blocks import array_fields, role
+from napari_dip.engine.arrays import array_fields, role
 from napari_dip.engine.problem import Role
 from napari_dip.gui.editors import (
     AutoEdit,

@@ -136,7 +136,7 @@ class Origin:
         """Return a labels layer, 1 where a value is marked; of a colour one mark is enough."""
         full = self.expand(values)
         marks = full.any(-1) if self.rgb else full
-        return Labels(marks.astype(np.uint8), name=name, metadata=metadata, **self.place())
+        return Labels(marks.astype(np.uint8), name=name, metadata=metadata, **self.place(values.shape))
 
 
 def _largest(values: Array) -> float:
