@@ -49,7 +49,7 @@ from napari_dip.engine.stopping import (
     WindowedVariance,
 )
 from napari_dip.engine.suitability import Suitability, check
-from napari_dip.engine.tasks import TASKS, Denoise, Inpaint, SuperResolve, Task
+from napari_dip.engine.tasks import TASKS, Denoise, Guided, Inpaint, SuperResolve, Task
 
 __version__ = version("napari-dip")
 
@@ -73,6 +73,7 @@ __all__ = [
     "Gaussian",
     "GaussianBlur",
     "Guide",
+    "Guided",
     "HeldOut",
     "Image",
     "Inpaint",

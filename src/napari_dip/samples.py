@@ -29,12 +29,15 @@ class Sample:
         Degraded and clean, in the same units; (Y, X) or (Y, X, 3). The truth may have smaller pixels.
     missing : boolean array or None
         Which pixels are lost, (Y, X).
+    guide : array or None
+        Another image of the scene, shaped as the truth.
     """
 
     name: str
     image: Array
     truth: Array
     missing: Array | None = None
+    guide: Array | None = None
 
 
 def micrograph(seed: int = 0) -> Sample:
@@ -76,6 +79,23 @@ def coarse_coins(seed: int = 0) -> Sample:
     return Sample("coins, large pixels", _as(small + noise, np.uint8), coins)
 
 
+def without_flash(seed: int = 0) -> Sample:
+    """Return a portrait in warm, dim light, 30 photons at the brightest, RGB, uint8; its guide is one with a flash.
+
+    The flash is white and falls off, and it throws a shadow that the dim light does not.
+    """
+    rng = np.random.default_rng(seed)
+    scene = data.astronaut()[:CROP, 96 : 96 + CROP].astype(float) / 255
+    rows, columns = np.mgrid[:CROP, :CROP] / CROP
+    dim = scene * np.array([0.9, 0.7, 0.5]) * (0.5 + 0.5 * columns)[..., None]
+    photons = 30
+    noisy = rng.poisson(photons * dim) / photons
+    shadow = np.where((columns > 0.7) & (rows > 0.15) & (rows < 0.6), 0.5, 1.0)
+    flash = scene * (shadow * (1.1 - 0.8 * np.hypot(rows - 0.4, columns - 0.5)))[..., None]
+    bright = flash + rng.normal(0, 0.005, flash.shape)
+    return Sample("portrait, no flash", _as(255 * noisy, np.uint8), 255 * dim, guide=_as(255 * bright, np.uint8))
+
+
 def micrograph_layers() -> list[LayerDataTuple]:
     """Return the micrograph as napari layers."""
     return _layers(micrograph())
@@ -97,11 +117,18 @@ def coarse_coins_layers() -> list[LayerDataTuple]:
     return [(image, {**about, "scale": (4, 4)}, kind)]
 
 
-SAMPLES: tuple[Callable[[int], Sample], ...] = (micrograph, deep_field, scratched_moon, coarse_coins)
+def without_flash_layers() -> list[LayerDataTuple]:
+    """Return the portrait as napari layers: the one with flash below the one without."""
+    return _layers(without_flash())
+
+
+SAMPLES: tuple[Callable[[int], Sample], ...] = (micrograph, deep_field, scratched_moon, coarse_coins, without_flash)
 
 
 def _layers(sample: Sample) -> list[LayerDataTuple]:
     layers: list[LayerDataTuple] = [(sample.image, {"name": sample.name, "rgb": sample.image.ndim == 3}, "image")]
+    if sample.guide is not None:
+        layers.insert(0, (sample.guide, {"name": "with flash", "rgb": True}, "image"))
     if sample.missing is not None:
         layers.append((sample.missing.astype(np.uint8), {"name": "scratches", "opacity": 0.5}, "labels"))
     return layers

@@ -360,3 +360,14 @@ def test_super_resolve_refuses_in_one_line_what_it_cannot_do(noisy, tmp_path, ca
         code = error.code
     assert code == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_guide_is_read_from_its_file(noisy, tmp_path, capsys):
+    out = tmp_path / "out.png"
+    assert run("guided", noisy, "--guide", tmp_path / "truth.png", "-o", out, "--max-steps", 3) == 0
+    assert imageio.imread(out).shape == (48, 40)
+    imageio.imwrite(tmp_path / "small.png", np.zeros((20, 20), np.uint8))
+    assert run("guided", noisy, "--guide", tmp_path / "small.png", "-o", out, "--overwrite") == 2
+    assert "A guide of shape (20, 20) does not fit" in capsys.readouterr().err
+    assert run("guided", noisy, "-o", out, "--overwrite") == 2
+    assert "Guided needs guide=" in capsys.readouterr().err

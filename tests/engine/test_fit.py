@@ -33,7 +33,8 @@ def run(prob, prior=SMALL, steps=30, **more):
 @pytest.mark.parametrize("task", [kind() for kind in dip.TASKS], ids=lambda task: type(task).__name__)
 @pytest.mark.parametrize("shape", [(1, 16, 16), (3, 17, 29), (1, 8, 9, 12)])
 def test_every_task_is_differentiable_keeps_the_shape_and_its_loss_falls(task, shape):
-    y = torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+    noise = torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+    y = 0.2 * noise + torch.linspace(0, 1, shape[-1])  # a fine grid learns white noise alone too slowly for this test
     prob = task.problem(y)
     x = torch.rand(*prob.shape, requires_grad=True)
     prob.likelihood(prob.forward(x), prob.y, prob.weight).backward()

@@ -9,8 +9,10 @@ import time
 import numpy as np
 import pytest
 import torch
+from ready import ready
 
 import napari_dip as dip
+from napari_dip.engine.blocks import enlarge
 
 FEW = dip.FixedSteps(12)
 
@@ -126,9 +128,10 @@ def test_only_the_planes_asked_for_are_read_from_a_lazy_array(scene):
 # Missing pixels
 
 
-@pytest.mark.parametrize("task", [kind() for kind in dip.TASKS])
+@pytest.mark.parametrize("kind", dip.TASKS)
 @pytest.mark.parametrize("stop", [dip.FixedSteps(20), dip.HeldOut(floor=20, patience=10, ceiling=20, reveal=0.2)])
-def test_missing_pixels_influence_nothing(noisy, task, stop):
+def test_missing_pixels_influence_nothing(noisy, kind, stop):
+    task = ready(kind, noisy.shape)
     missing = np.zeros(noisy.shape, bool)
     missing[5:12, 7:20] = True
     results = []
@@ -138,7 +141,8 @@ def test_missing_pixels_influence_nothing(noisy, task, stop):
         results.append(dip.restore(image, task, stop=stop, missing=missing))
     for other in results[1:]:
         assert np.array_equal(results[0].estimate, other.estimate)
-        assert np.array_equal(results[0].image[~missing], other.image[~missing])
+        known = ~enlarge(missing, other.image.shape)
+        assert np.array_equal(results[0].image[known], other.image[known])
 
 
 def test_missing_pixels_come_back_as_they_were_unless_filled(noisy):

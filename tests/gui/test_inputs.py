@@ -208,3 +208,81 @@ def test_the_automatic_rule_is_the_tasks(unplaced: DeepImagePrior) -> None:
     assert unplaced.options.values()["stop"] is None
     unplaced.options.advanced.value = Advanced(stop=dip.FixedSteps(steps=5))
     assert unplaced.options.values()["stop"] == dip.FixedSteps(steps=5)
+
+
+# Other images that a task takes
+
+
+def choose_guided(widget: DeepImagePrior) -> None:
+    widget.inputs.task_edit.combo.setCurrentText("Guided")
+    widget.inputs.check()
+
+
+def guide_combo(widget: DeepImagePrior) -> Any:
+    return widget.inputs.others[dip.Guided, "guide"]
+
+
+def test_a_guide_is_asked_for_and_the_image_itself_is_none(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    model.add_image(picture(32, 32), name="dim")
+    choose_guided(unplaced)
+    assert "Open the guide too, as an image layer of its own" in said(unplaced)
+    assert guide_combo(unplaced).count() == 0
+    assert not unplaced.run_button.isEnabled()
+
+
+def test_the_row_of_a_guide_is_there_for_its_task_only(unplaced: DeepImagePrior) -> None:
+    unplaced.inputs.check()
+    assert not unplaced.inputs.grid.isRowVisible(guide_combo(unplaced))
+    choose_guided(unplaced)
+    assert unplaced.inputs.grid.isRowVisible(guide_combo(unplaced))
+
+
+def test_a_guide_of_another_shape_or_place_is_refused_in_words(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    model.add_image(picture(20, 32), name="small")
+    moved = model.add_image(picture(32, 32), name="moved", translate=(0, 3))
+    dim = model.add_image(picture(32, 32), name="dim")
+    unplaced.inputs.image.layer = dim
+    choose_guided(unplaced)
+    guide_combo(unplaced).layer = model.layers["small"]
+    assert "“small” has shape 20 x 32, “dim” 32 x 32: they must have the same pixels" in said(unplaced)
+    guide_combo(unplaced).layer = moved
+    assert "“moved” does not lie on “dim”" in said(unplaced)
+    moved.translate = (0, 0)
+    assert said(unplaced) == ""
+    assert unplaced.run_button.isEnabled()
+
+
+def test_the_guide_goes_to_the_task_with_the_plane_that_is_restored(
+    unplaced: DeepImagePrior, model: ViewerModel
+) -> None:
+    bright = model.add_image(picture(3, 32, 32, seed=1), name="bright")
+    model.add_image(picture(3, 32, 32), name="dim")
+    model.dims.set_current_step(0, 2)
+    unplaced.inputs.image.layer = model.layers["dim"]
+    choose_guided(unplaced)
+    np.testing.assert_array_equal(unplaced.inputs.task().guide, bright.data[2])  # type: ignore[attr-defined]
+    unplaced.inputs.every.setChecked(True)
+    np.testing.assert_array_equal(unplaced.inputs.task().guide, bright.data)  # type: ignore[attr-defined]
+    grey = model.add_image(np.zeros((32, 32, 3), np.uint8), rgb=True, name="colours")
+    guide_combo(unplaced).layer = grey
+    unplaced.inputs.every.setChecked(False)
+    unplaced.inputs.check()
+    assert unplaced.run_button.isEnabled()
+    assert unplaced.inputs.task().guide.shape == (32, 32, 3)  # type: ignore[attr-defined]
+
+
+def test_super_resolution_runs_and_its_preview_and_result_have_smaller_pixels(
+    unplaced: DeepImagePrior, model: ViewerModel, ends: Any
+) -> None:
+    layer = model.add_image(picture(20, 24), name="cells", scale=(2, 2), translate=(5, 5))
+    unplaced.inputs.task_edit.combo.setCurrentText("Super resolve")
+    unplaced.options.advanced.value = Advanced(stop=dip.FixedSteps(steps=5), prior=dip.Prior(dip.Skip((8,), 8)))
+    unplaced.inputs.check()
+    unplaced.run()
+    ends(unplaced)
+    fine = model.layers["cells – super-resolved"]
+    assert fine.data.shape == (40, 48)
+    assert fine.scale.tolist() == [1, 1]
+    assert fine.translate.tolist() == [4.5, 4.5]
+    assert "not for quantification" in unplaced.message.text()
+    assert layer.data.shape == (20, 24)

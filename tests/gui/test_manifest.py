@@ -25,7 +25,7 @@ def test_menu_entries_are_commands_with_titles_of_their_own():
     assert {item.command for item in menus["napari-dip/restore"]} <= known
 
 
-@pytest.mark.parametrize("sample", ["micrograph", "deep-field", "scratched-moon", "coarse-coins"])
+@pytest.mark.parametrize("sample", ["micrograph", "deep-field", "scratched-moon", "coarse-coins", "without-flash"])
 def test_samples_open_in_the_viewer(make_napari_viewer, sample):
     viewer = make_napari_viewer()
     layers = viewer.open_sample("napari-dip", sample)

@@ -1,10 +1,11 @@
 """What can be restored: a file for each task, and the tuple of them all."""
 
 from napari_dip.engine.tasks.denoise import Denoise
+from napari_dip.engine.tasks.guided import Guided
 from napari_dip.engine.tasks.inpaint import Inpaint
 from napari_dip.engine.tasks.super_resolve import SuperResolve
 from napari_dip.engine.tasks.task import Task
 
-__all__ = ["TASKS", "Denoise", "Inpaint", "SuperResolve", "Task"]
+__all__ = ["TASKS", "Denoise", "Guided", "Inpaint", "SuperResolve", "Task"]
 
-TASKS = (Denoise, Inpaint, SuperResolve)
+TASKS = (Denoise, Inpaint, SuperResolve, Guided)
