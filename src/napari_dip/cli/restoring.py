@@ -285,7 +285,8 @@ def beside(picture: io.Picture, result: dip.Restoration, name: str) -> io.Pictur
     dtype, is_stack = BESIDE[name]
     if not is_stack:
         return io.regridded(picture, values.astype(dtype))
-    return io.stacked(io.regridded(picture, values[0]), values, result.steps if name == "stack_out" else range(len(values)))
+    steps = result.steps if name == "stack_out" else range(len(values))
+    return io.stacked(io.regridded(picture, values[0]), values, steps)
 
 
 def full_report(picture: io.Picture, restoration: dip.Restoration, options: argparse.Namespace) -> dict[str, Any]:
