@@ -74,52 +74,54 @@ class Assembly:
         """Write a frame's result to its place."""
         measured = self.axes.take(self.image, frame)  # (C, *spatial)
         missing, flagged = self.missing.find(measured, frame), self.missing.flagged(measured, frame)
+        scale = self.scale.of(self.axes, frame)
         where = self.axes.where(frame)  # the same on both grids: only whole spatial axes are taken
         with torch.no_grad():
             shown = restored.problem.finish(restored.x)
             predicted = restored.forward(restored.x.to(restored.problem.y.device))
-        values = self.compose(shown, *map(self.on_grid, (measured, missing, flagged)))
+        values = self.compose(scale.undo(_numpy(shown)), *map(self.on_grid, (measured, missing, flagged)))
         self.restored[where] = self.axes.arrange(values)
-        self.estimate[where] = self.axes.arrange(self.scale.undo(_numpy(restored.x)))
+        self.estimate[where] = self.axes.arrange(scale.undo(_numpy(restored.x)))
         difference = _numpy(restored.problem.y) - _numpy(predicted)
-        residual = np.where(missing, np.nan, self.scale.undo_difference(difference))
+        residual = np.where(missing, np.nan, scale.undo_difference(difference))
         self.residual[where] = self.axes.arrange(residual)
         self.filled[where] = self.axes.arrange(self.on_grid(missing if self.fill else flagged))
         if self.outliers is not None:
             self.outliers[where] = self.axes.arrange(flagged)
         self.stacks[frame] = restored.snapshots
-        self.add_uncertainty(restored, where, missing)
+        self.add_uncertainty(restored, frame, missing)
 
-    def add_uncertainty(self, restored: Restored, where: tuple[Any, ...], missing: npt.NDArray[np.bool_]) -> None:
+    def add_uncertainty(self, restored: Restored, frame: Frame, missing: npt.NDArray[np.bool_]) -> None:
         """Write a frame's standard deviation, NaN where nothing was measured, and its images that differ by it."""
+        where, scale = self.axes.where(frame), self.scale.of(self.axes, frame)
         if restored.std is not None:
             if self.std is None:
                 self.std = np.full(self.restored.shape, np.nan, np.float32)
-            std = np.where(self.on_grid(missing), np.nan, self.scale.undo_difference(_numpy(restored.std)))
+            std = np.where(self.on_grid(missing), np.nan, scale.undo_difference(_numpy(restored.std)))
             self.std[where] = self.axes.arrange(std)
         if restored.draws is not None:
             if self.members is None:
                 self.members = np.repeat(self.estimate.astype(np.float32)[None], len(restored.draws), 0)
             for member, drawn in zip(self.members, _numpy(restored.draws), strict=True):
-                member[where] = self.axes.arrange(self.scale.undo(drawn))
+                member[where] = self.axes.arrange(scale.undo(drawn))
 
     def on_grid(self, values: Array) -> Array:
         """Return a frame of the source, (C, *spatial), with its pixels repeated as the restored image's grid wants."""
         return enlarge(values, (len(values), *(self.grid.shape[axis] for axis in self.grid.spatial)))
 
     def compose(
-        self, shown: Tensor, measured: Array, missing: npt.NDArray[np.bool_], flagged: npt.NDArray[np.bool_]
+        self, shown: Array, measured: Array, missing: npt.NDArray[np.bool_], flagged: npt.NDArray[np.bool_]
     ) -> Array:
         """Return a frame's values as the user gets them: what was to be restored, and the rest as it was."""
-        values = convert(self.scale.undo(_numpy(shown)), self.dtype)
+        values = convert(shown, self.dtype)
         untouched = np.zeros_like(missing) if self.fill else missing & ~flagged
         if self.keeps_known:
             untouched = untouched | ~missing
         return np.where(untouched, measured.astype(self.dtype), values)
 
-    def preview(self, average: Tensor) -> npt.NDArray[np.float32]:
+    def preview(self, frame: Frame, average: Tensor) -> npt.NDArray[np.float32]:
         """Return a frame's averaged output, (*axes of a frame), in the image's units."""
-        return self.axes.arrange(self.scale.undo(_numpy(average))).astype(np.float32)
+        return self.axes.arrange(self.scale.of(self.axes, frame).undo(_numpy(average))).astype(np.float32)
 
     def stack(self) -> tuple[Array | None, tuple[int, ...]]:
         """Return the averaged outputs, (iteration, *axes), and their steps; of a fit that ended, its last one."""
@@ -131,7 +133,7 @@ class Assembly:
             own = sorted(kept)
             for position, step in enumerate(steps):
                 nearest = own[max(0, bisect.bisect_right(own, step) - 1)]
-                values = self.axes.arrange(self.scale.undo(kept[nearest]))
+                values = self.axes.arrange(self.scale.of(self.axes, frame).undo(kept[nearest]))
                 stack[(position, *self.axes.where(frame))] = values
         return stack, steps
 

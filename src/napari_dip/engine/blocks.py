@@ -32,7 +32,7 @@ class Axes:
     shape : tuple of int
         Of the image.
     each : str
-        Letters of axes that get one fit per index, Z for planes.
+        Letters of axes that get one fit per index: Z for planes, C for channels.
     """
 
     letters: str
@@ -62,7 +62,9 @@ class Axes:
 
     @property
     def channel(self) -> int | None:
-        found = [i for i, letter in enumerate(self.letters) if letter in "CS"]
+        found = [
+            i for i, letter in enumerate(self.letters) if letter == "S" or (letter == "C" and "C" not in self.each)
+        ]
         return found[0] if found else None
 
     @property
@@ -76,6 +78,16 @@ class Axes:
             return 1
         size = self.shape[self.channel]
         return size - 1 if self.letters[self.channel] == "S" and size in (2, 4) else size
+
+    @property
+    def apart(self) -> Axes:
+        """The same with one fit for each channel."""
+        return dataclasses.replace(self, each=self.together.each + "C")
+
+    @property
+    def together(self) -> Axes:
+        """The same with one fit for all channels."""
+        return dataclasses.replace(self, each=self.each.replace("C", ""))
 
     @property
     def is_colour(self) -> bool:
@@ -136,7 +148,7 @@ class Axes:
         """
         mask = np.asarray(mask) != 0
         everything = tuple(range(len(self.shape)))
-        pixels = tuple(axis for axis in everything if axis != self.channel)
+        pixels = tuple(axis for axis in everything if self.letters[axis] not in "CS")
         for axes in (everything, pixels, self.spatial):
             if mask.shape == tuple(self.shape[axis] for axis in axes):
                 return np.broadcast_to(
@@ -186,6 +198,13 @@ class Scale:
 
     offset: npt.NDArray[np.float64]  # (C,)
     gain: npt.NDArray[np.float64]  # (C,)
+
+    def of(self, axes: Axes, frame: Frame) -> Scale:
+        """Return the scale of one frame: of its channel, where each channel is one."""
+        for axis, position in zip(axes.repeated, frame, strict=True):
+            if axes.letters[axis] == "C":
+                return Scale(self.offset[position : position + 1], self.gain[position : position + 1])
+        return self
 
     def apply(self, values: Array, known: Array) -> npt.NDArray[np.float32]:
         """Return a frame, (C, *spatial), scaled; 0 where it is not known, whatever stood there."""
@@ -265,6 +284,10 @@ class Missing:
         if frame not in self._found:
             self._found[frame] = self.outliers.find(values, ~self._unknown(values, frame), self.law)
         return self._found[frame]
+
+    def on(self, axes: Axes) -> Missing:
+        """Return the same for other frames of the same image."""
+        return dataclasses.replace(self, axes=axes, _found={})
 
     def _unknown(self, values: Array, frame: Frame) -> npt.NDArray[np.bool_]:
         found = ~np.isfinite(values)

@@ -17,7 +17,8 @@ from torch import Tensor
 from napari_dip.engine import devices
 from napari_dip.engine.arrays import crop
 from napari_dip.engine.assembly import Restored
-from napari_dip.engine.blocks import Frame
+from napari_dip.engine.blocks import Frame, Scale
+from napari_dip.engine.channels import joint_gains
 from napari_dip.engine.comparison import Gain, gains
 from napari_dip.engine.correlation import reach
 from napari_dip.engine.fit import Iterate, Prior, State, fit
@@ -41,7 +42,8 @@ class FrameFit:
 
     def __init__(self, run: Run, frame: Frame):
         self.run, self.frame = run, frame
-        self.problem = _problem(run, frame)
+        self.scale = run.scale.of(run.axes, frame)
+        self.problem = _problem(run, frame, self.scale)
         self.pilot: Pilot | None = None
         self.members: list[Member] = []
         self.noise: NoiseRecord | None = None
@@ -95,6 +97,20 @@ class FrameFit:
                 self.pilot = end.value and end.value.to(run.device)
                 return
             yield from self.report("preparing", record, step=0, expected=run.rule.floor, score=None)
+
+    def joint_gains(self) -> Generator[Progress, None, tuple[float, ...]]:
+        """Yield while it is found out how much the channels gain from each other, in standard errors, and return it."""
+        run = self.run
+        hidden, _ = run.rule.start(self.problem, run.seed)
+        place = devices.closed_form(run.device)
+        work = joint_gains(self.problem.to(place), hidden.to(place), run.seed)
+        while not run.control.is_stopped and not run.is_late:
+            try:
+                next(work)
+            except StopIteration as end:
+                return tuple(end.value)
+            yield from self.report("preparing", Fit(self.frame), step=0, expected=run.rule.floor, score=None)
+        return ()
 
     # ------------------------------------------------------------------ what there is so far
 
@@ -156,7 +172,7 @@ class FrameFit:
 
     def image(self) -> Array:
         """Return the frame as it is now, for a preview."""
-        return self.run.assembly.preview(self.estimate())
+        return self.run.assembly.preview(self.frame, self.estimate())
 
     def restored(self) -> Restored:
         if not self.members:
@@ -204,13 +220,13 @@ class FrameFit:
         with torch.no_grad():
             predicted = restored.forward(restored.x.to(problem.y.device))
         if problem.forward is not identity:
-            difference = run.scale.undo_difference((problem.y - predicted).cpu().numpy())
+            difference = self.scale.undo_difference((problem.y - predicted).cpu().numpy())
             self.misfit = float(np.sqrt(np.square(difference)[known.cpu().numpy()].mean()))
         noise = self.pilot.noise if self.pilot else problem.noise or estimate_noise(problem.y, known)
         if noise is None or not bool((noise.mean > LEAST_NOISE).all()):
             return
         given = problem.noise is not None
-        self.noise = record_of(noise, offset=run.scale.offset, gain=run.scale.gain, is_given=given)
+        self.noise = record_of(noise, offset=self.scale.offset, gain=self.scale.gain, is_given=given)
         self.residual = check_residual(problem.y, predicted, known, noise)
 
     def restoration(self) -> Restoration:
@@ -234,6 +250,7 @@ class FrameFit:
             rate=run.rate,
             score=score,
             fit=fit,
+            where=run.axes.where(self.frame),
             _image=self.image,
             _restoration=self.restoration,
         )
@@ -362,13 +379,13 @@ class Member:
         return self.frame.report(phase, self.fit, step=self.taken + step, expected=expected, score=score)
 
 
-def _problem(run: Run, frame: Frame) -> Problem:
+def _problem(run: Run, frame: Frame, scale: Scale) -> Problem:
     """Return what the task makes of one frame, with the missing pixels taken out."""
     measured = run.axes.take(run.image, frame)
     known = ~run.missing.find(measured, frame)
     if not known.any():
         raise ValueError(f"No pixel of frame {frame} is known")
-    y = torch.from_numpy(run.scale.apply(measured, known))
+    y = torch.from_numpy(scale.apply(measured, known))
     problem = crop(run.task, run.axes, frame, run.grid).problem(y)
     shape = finer(tuple(y.shape), run.task.factors)
     if problem.shape != shape:
@@ -381,6 +398,5 @@ def _problem(run: Run, frame: Frame) -> Problem:
         problem = dataclasses.replace(problem, weight=weight if problem.weight is None else weight * problem.weight)
     if run.task.noise is None:
         return problem
-    scale = run.scale
     noise = model_of(run.task.noise, y, torch.from_numpy(known), offset=scale.offset, gain=scale.gain)
     return dataclasses.replace(problem, noise=noise)

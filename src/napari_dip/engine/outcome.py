@@ -215,6 +215,8 @@ class Progress:
         The rule's, where this step was scored.
     fit : Fit
         The record so far; it grows as the run goes on.
+    where : tuple
+        The index of this frame in the restored image.
     """
 
     phase: Phase
@@ -225,6 +227,7 @@ class Progress:
     rate: float
     score: float | None
     fit: Fit
+    where: tuple[Any, ...]
     _image: Callable[[], Array]
     _restoration: Callable[[], Restoration]
 

@@ -122,9 +122,9 @@ def make_pilot(problem: Problem, hidden: Problem, seed: int, passes: int) -> Gen
     if noise is None or not bool((noise.mean > LEAST_NOISE).any()):
         return None
     generator = torch.Generator().manual_seed(seed + 0x9110)
-    y = _without(problem, noise, generator)
+    y = without(problem, noise, generator)
     estimate = yield from nl_ridge_in_strips(y, noise, passes)
-    filled = _without(hidden, noise, generator)
+    filled = without(hidden, noise, generator)
     guide = yield from nl_ridge_in_strips(filled, noise, passes)
     signs = torch.randint(0, 2, y.shape, generator=generator) * 2 - 1
     probe = noise.draw(estimate, signs.to(y.device).float())
@@ -135,7 +135,7 @@ def make_pilot(problem: Problem, hidden: Problem, seed: int, passes: int) -> Gen
     return Pilot(guide, estimate, probe, response, held, problem.known(), noise, clipping, problem.y, filled)
 
 
-def _without(problem: Problem, noise: NoiseModel, generator: torch.Generator) -> Tensor:
+def without(problem: Problem, noise: NoiseModel, generator: torch.Generator) -> Tensor:
     """Return y with its unknown elements replaced by their neighbourhood's mean and noise like the others'.
 
     Without the noise the network would find the elements that are free of it, and the score, taken there, would not

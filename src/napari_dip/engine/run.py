@@ -16,6 +16,7 @@ import torch
 from napari_dip.engine import devices
 from napari_dip.engine.assembly import Assembly
 from napari_dip.engine.blocks import Axes, Frame, Missing, measure_scale
+from napari_dip.engine.channels import SURE
 from napari_dip.engine.fit import Prior
 from napari_dip.engine.frame import FrameFit
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration, settings_of
@@ -61,7 +62,10 @@ class Run:
 
     def __post_init__(self) -> None:
         self.precision = devices.precision(self.device)
-        self.scale = measure_scale(self.image, self.axes, self.missing)
+        together = self.axes.together
+        self.scale = measure_scale(self.image, together, self.missing.on(together))
+        self.missing = self.missing.on(self.axes)
+        self.channel_gains: tuple[float, ...] = ()
         self.assembly = Assembly(
             self.image,
             self.axes,
@@ -83,6 +87,7 @@ class Run:
     def progress(self) -> Iterator[Progress]:
         """Yield the progress of every frame; the engine's failures become a RestorationError."""
         try:
+            yield from self.choose_channels()
             for frame in self.frames:
                 yield from FrameFit(self, frame).progress()
                 if self.control.is_stopped or self.is_late:
@@ -93,6 +98,21 @@ class Run:
             if "allocate memory" in str(error):  # the CPU's allocator has no class of its own
                 raise self.too_large() from error
             raise RestorationError(f"The fit failed on {self.device}: {error}") from error
+
+    def choose_channels(self) -> Iterator[Progress]:
+        """Part the channels, unless every one of them gains from the others where that can be told.
+
+        Colours belong together. So do the channels where there is no pilot to tell by, as in every task that fills.
+        """
+        if "C" not in self.axes.letters or self.axes.channels < 2 or not self.members or self.task.keeps_known:
+            return
+        self.channel_gains = yield from FrameFit(self, self.frames[0]).joint_gains()
+        if not self.channel_gains or min(self.channel_gains) > SURE:
+            return
+        self.axes, self.grid = self.axes.apart, self.grid.apart
+        self.missing = self.missing.on(self.axes)
+        self.assembly.axes, self.assembly.grid, self.assembly.missing = self.axes, self.grid, self.missing
+        self.frames = list(self.axes.frames())
 
     def too_large(self) -> RestorationError:
         return RestorationError(
@@ -221,6 +241,12 @@ class Run:
         for verdict, count in verdicts.most_common(3):
             where = f", in {count} of {len(self.frames)} frames" if len(self.frames) > 1 else ""
             notes.append(f"Residual{where}: {verdict}")
+        if self.channel_gains and "C" in self.axes.each:
+            worst = int(np.argmin(self.channel_gains))
+            notes.append(
+                f"Channels were restored one by one: together, the held-out error of channel {worst} would "
+                f"gain {self.channel_gains[worst]:.1f} standard errors, and {SURE:.0f} are asked of each"
+            )
         notes += self.doubts(fits)
         if self.draws and assembly.members is None:
             reasons = sorted({fit.no_std for fit in fits if fit.no_std})

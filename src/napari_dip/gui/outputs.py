@@ -48,11 +48,11 @@ class Outputs:
     def name(self) -> str:
         return f"{self.origin.name} – {self.done}"
 
-    def show(self, frame: tuple[int, ...], image: Array) -> None:
+    def show(self, where: tuple[Any, ...], image: Array) -> None:
         """Write a frame's newest output into the preview, which is added the first time and then updated in place."""
         if self.canvas is None:
             return
-        self.canvas[self.origin.layout.where(frame)] = image
+        self.canvas[where] = image
         if self.preview is not None and self.preview in self.layers:
             self.preview.refresh()
         elif not self.was_shown:  # a person who removes the preview does not want it back before the end

@@ -95,9 +95,9 @@ class Tick:
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """A frame's newest output, in the result's dtype."""
+    """A frame's newest output, in the result's dtype, and its index in the image."""
 
-    frame: tuple[int, ...]
+    where: tuple[Any, ...]
     image: Array
 
 
@@ -133,7 +133,7 @@ def work(request: Request, control: dip.Control, shown: threading.Event) -> Gene
                 yield tick(last)
             if clock.is_preview_due():
                 started = time.perf_counter()
-                preview = Preview(last.fit.frame, convert(last.image(), dtype))
+                preview = Preview(last.where, convert(last.image(), dtype))
                 clock.previewed(time.perf_counter() - started)
                 yield preview
         if last is None:
@@ -337,8 +337,8 @@ class Session(QObject):
                 self.outputs.canvas = image
             case Tick():
                 self._tick(message)
-            case Preview(frame, image):
-                self.outputs.show(frame, image)
+            case Preview(where, image):
+                self.outputs.show(where, image)
                 self.shown.set()
             case Done(result):
                 self._done(result)
