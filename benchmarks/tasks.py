@@ -1,0 +1,100 @@
+"""Super-resolution of Set5's baby and butterfly beside cubic interpolation: PSNR of the luma.
+
+    python benchmarks/tasks.py DATA --images butterfly --size 128
+    python benchmarks/tasks.py DATA --table         # what benchmarks/results/tasks.json says
+
+DATA is a folder with set5/. The whole picture is made smaller by Pillow's Lanczos, rounded to 8 bits, and the middle of
+that is restored: --size is its side after enlarging. Resumable: what the JSON has is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from main_job import machine
+from PIL import Image
+
+import napari_dip as dip
+from napari_dip.engine.problem import Array
+
+RESULTS = Path(__file__).parent / "results" / "tasks.json"
+METHODS = {"Lanczos": dip.Lanczos(), "Box": dip.Box(), "AntialiasedBicubic": dip.AntialiasedBicubic()}
+BEFORE, AFTER = 4, 5  # px that are left out at the top and left, and at the bottom and right
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--images", default="baby,butterfly")
+    parser.add_argument("--factor", type=int, default=4)
+    parser.add_argument(
+        "--methods", default="Lanczos", help="degradations that the fit reckons with: " + ", ".join(METHODS)
+    )
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--preset", default="standard")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--table", action="store_true")
+    options = parser.parse_args()
+    results = (
+        json.loads(options.results.read_text()) if options.results.exists() else {"machine": machine(), "runs": {}}
+    )
+    if not options.table:
+        measure(options, results)
+    for name, row in results["runs"].items():
+        print(f"{name}: {row['psnr_y']:.2f} dB, {row.get('steps', '')} {row.get('ended', '')}")
+
+
+def measure(options: argparse.Namespace, results: dict[str, Any]) -> None:
+    for name in options.images.split(","):
+        small, truth = pair(options.data / "set5" / f"{name}_GT.bmp", options.factor, options.size)
+        about = f"{name} x{options.factor} {options.size}"
+        cubic = np.asarray(Image.fromarray(small).resize(truth.shape[1::-1], Image.Resampling.BICUBIC))
+        results["runs"].setdefault(f"{about} bicubic", {"psnr_y": psnr_y(cubic, truth)})
+        for method in options.methods.split(","):
+            for seed in options.seeds.split(","):
+                key = f"{about} {method} {options.preset} {seed}"
+                if key not in results["runs"]:
+                    results["runs"][key] = run(small, truth, options, method=method, seed=int(seed))
+                    options.results.write_text(json.dumps(results, indent=1))
+
+
+def pair(path: Path, factor: int, size: int) -> tuple[Array, Array]:
+    """Return the middle of a picture made smaller, and what it was made from, both RGB, uint8."""
+    picture = Image.open(path).convert("RGB")
+    picture = picture.crop((0, 0, *(n // factor * factor for n in picture.size)))
+    small = np.asarray(picture.resize([n // factor for n in picture.size], Image.Resampling.LANCZOS))
+    side = size // factor
+    top, left = ((n - side) // 2 for n in small.shape[:2])
+    part = small[top : top + side, left : left + side]
+    rows, columns = (slice(factor * at, factor * (at + side)) for at in (top, left))
+    return part, np.asarray(picture)[rows, columns]
+
+
+def run(small: Array, truth: Array, options: argparse.Namespace, *, method: str, seed: int) -> dict[str, Any]:
+    started = time.perf_counter()
+    task = dip.SuperResolve(float(options.factor), METHODS[method])
+    result = dip.restore(small, task, preset=options.preset, seed=seed, axes="YXS")
+    report = result.report()
+    return {
+        "psnr_y": psnr_y(result.image, truth),
+        "misfit": result.fits[0].misfit,
+        "seconds": round(time.perf_counter() - started, 1),
+        **{key: report[key] for key in ("steps", "best_step", "ended", "threads")},
+    }
+
+
+def psnr_y(image: Array, truth: Array) -> float:
+    """Return the PSNR of the luma (BT.601, 16 to 235, peak 255), the border left out."""
+    inner = slice(BEFORE, -AFTER)
+    one, other = (16 + a[inner, inner].astype(float) @ (65.481, 128.553, 24.966) / 255 for a in (image, truth))
+    return round(float(10 * np.log10(255**2 / np.mean((one - other) ** 2))), 3)
+
+
+if __name__ == "__main__":
+    main()
