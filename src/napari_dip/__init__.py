@@ -27,7 +27,17 @@ from napari_dip.engine.noise import (
 )
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration
 from napari_dip.engine.outliers import Outliers
-from napari_dip.engine.problem import Image, Kernel, LeastSquares, Likelihood, Mask, Problem, RestorationError
+from napari_dip.engine.problem import (
+    Image,
+    Kernel,
+    LeastSquares,
+    Likelihood,
+    Mask,
+    NoiseWeighted,
+    Problem,
+    RestorationError,
+)
+from napari_dip.engine.psf import PSF, PSFS, GaussianPSF, MicroscopePSF, MoffatPSF
 from napari_dip.engine.resample import (
     DEGRADATIONS,
     AntialiasedBicubic,
@@ -49,7 +59,7 @@ from napari_dip.engine.stopping import (
     WindowedVariance,
 )
 from napari_dip.engine.suitability import Suitability, check
-from napari_dip.engine.tasks import TASKS, Denoise, Guided, Inpaint, SuperResolve, Task
+from napari_dip.engine.tasks import TASKS, Deconvolve, Denoise, Guided, Inpaint, SuperResolve, Task
 
 __version__ = version("napari-dip")
 
@@ -58,6 +68,8 @@ __all__ = [
     "NETWORKS",
     "NOISES",
     "PRESETS",
+    "PSF",
+    "PSFS",
     "RULES",
     "SOURCES",
     "TASKS",
@@ -65,6 +77,7 @@ __all__ = [
     "Box",
     "Control",
     "Coordinates",
+    "Deconvolve",
     "Degradation",
     "Denoise",
     "Discrepancy",
@@ -72,6 +85,7 @@ __all__ = [
     "FixedSteps",
     "Gaussian",
     "GaussianBlur",
+    "GaussianPSF",
     "Guide",
     "Guided",
     "HeldOut",
@@ -83,11 +97,14 @@ __all__ = [
     "LeastSquares",
     "Likelihood",
     "Mask",
+    "MicroscopePSF",
+    "MoffatPSF",
     "MovingVariance",
     "Network",
     "Noise",
     "NoiseLaw",
     "NoiseModel",
+    "NoiseWeighted",
     "OtherExposure",
     "Outliers",
     "Poisson",

@@ -77,11 +77,12 @@ class Assembly:
         scale = self.scale.of(self.axes, frame)
         where = self.axes.where(frame)  # the same on both grids: only whole spatial axes are taken
         with torch.no_grad():
-            shown = restored.problem.finish(restored.x)
+            field = restored.problem.field(restored.x)
+            shown = restored.problem.finish(field)
             predicted = restored.forward(restored.x.to(restored.problem.y.device))
         values = self.compose(scale.undo(_numpy(shown)), *map(self.on_grid, (measured, missing, flagged)))
         self.restored[where] = self.axes.arrange(values)
-        self.estimate[where] = self.axes.arrange(scale.undo(_numpy(restored.x)))
+        self.estimate[where] = self.axes.arrange(scale.undo(_numpy(field)))
         difference = _numpy(restored.problem.y) - _numpy(predicted)
         residual = np.where(missing, np.nan, scale.undo_difference(difference))
         self.residual[where] = self.axes.arrange(residual)

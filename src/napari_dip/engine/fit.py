@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_dip.engine.networks import Network, Skip, initialise
@@ -15,6 +16,7 @@ from napari_dip.engine.problem import Problem, RestorationError
 
 CHECK_EVERY = 10  # steps between looks at the loss: each look waits for the device
 PATIENCE_WITH_DIVERGENCE = 20  # roll-backs in a row
+BEND = 0.01  # of the range: over how much of it values bend towards a floor
 
 
 class Source(Protocol):
@@ -214,6 +216,8 @@ class _Run:
         self.noise_in_memory.normal_(generator=self.generator)  # six times as fast as through channels-last strides
         z = torch.add(self.z, self.noise, alpha=self.prior.source.jitter).to(self.precision)
         x = self.network(z)[0].float()  # (C, *spatial)
+        if self.problem.floor is not None:
+            x = above(x, self.problem.floor)
         loss = self.likelihood(self.forward(x), self.problem.y, self.problem.weight)
         self.optimizer.zero_grad()
         loss.backward()
@@ -257,6 +261,15 @@ class _Run:
         self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
         self.average.copy_(state.average)
         self.generator.set_state(state.generator)
+
+
+def above(x: Tensor, floor: Tensor) -> Tensor:
+    """Return x where it is well above a floor, (C,), and what approaches the floor below: a softplus.
+
+    Its bend is so short that values of linear data are changed by less than 1e-4 of the range from `5 * BEND` on.
+    """
+    floor = floor.to(x.device).view(-1, *[1] * (x.ndim - 1))
+    return floor + BEND * F.softplus((x - floor) / BEND)
 
 
 def _diverged(loss: float, reference: float | None, tolerance: float) -> bool:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -25,13 +25,16 @@ from napari_dip.engine.fit import Iterate, Prior, State, fit
 from napari_dip.engine.noise import NoiseRecord, estimate_noise, model_of, record_of
 from napari_dip.engine.outcome import Fit, Phase, Progress, Restoration
 from napari_dip.engine.pilot import LEAST_NOISE, Pilot, make_pilot
-from napari_dip.engine.problem import Array, Problem, finer, identity
+from napari_dip.engine.problem import Array, NoiseWeighted, Problem, finer, identity
 from napari_dip.engine.residual import ResidualCheck, check_residual
 from napari_dip.engine.stopping import Criterion
 from napari_dip.engine.uncertainty import Spread, spread_of
+from napari_dip.engine.variation import total_variation
 
 if TYPE_CHECKING:
     from napari_dip.engine.run import Run
+
+T = TypeVar("T")
 
 HEARTBEAT = 0.05  # s between the signs of life of a paused run
 BETWEEN_SEEDS = 0x10001  # of the members: runs with neighbouring seeds share no member
@@ -44,7 +47,9 @@ class FrameFit:
         self.run, self.frame = run, frame
         self.scale = run.scale.of(run.axes, frame)
         self.problem = _problem(run, frame, self.scale)
+        run.remarks |= dict.fromkeys(self.problem.notes)
         self.pilot: Pilot | None = None
+        self.guide: Tensor | None = None  # without the held-out elements
         self.members: list[Member] = []
         self.noise: NoiseRecord | None = None
         self.residual: ResidualCheck | None = None
@@ -59,9 +64,10 @@ class FrameFit:
         prepared = time.perf_counter() - started
         problem = self.problem
         priors: tuple[Prior, ...] = (run.prior if problem.guide is None else run.guided,)
-        if self.pilot is not None:
+        made = self.pilot.guide if self.pilot else self.guide
+        if made is not None:
             priors = run.members
-            guides = [guide for guide in (self.pilot.guide, problem.guide) if guide is not None]
+            guides = [guide for guide in (made, problem.guide) if guide is not None]
             both = torch.cat([guide.to(guides[0].device) for guide in guides])
             problem, hidden = (dataclasses.replace(one, guide=both) for one in (problem, hidden))
         for index, prior in enumerate(priors):
@@ -82,21 +88,30 @@ class FrameFit:
         self.is_done = True
 
     def prepare(self, hidden: Problem) -> Iterator[Progress]:
-        """Make the pilot, where the preset wants one and the problem allows it; a stop ends the making."""
+        """Make the pilot or the guide, where the preset wants one and the problem allows it."""
         run = self.run
         if not run.members or run.task.keeps_known:
             return
         place = devices.closed_form(run.device)
         on_device = (self.problem.to(place), hidden.to(place))
-        work: Generator[None, None, Pilot | None] = make_pilot(*on_device, seed=run.seed, passes=run.passes)
-        record = Fit(self.frame)
+        if self.problem.is_linear:
+            guide = yield from self.followed(total_variation(*on_device))
+            self.guide = None if guide is None else guide.to(run.device)
+            return
+        pilot = yield from self.followed(make_pilot(*on_device, seed=run.seed, passes=run.passes))
+        self.pilot = pilot and pilot.to(run.device)
+
+    def followed(self, work: Generator[None, None, T | None]) -> Generator[Progress, None, T | None]:
+        """Yield progress while something is made, and return it; a stop ends the making."""
+        run, record = self.run, Fit(self.frame)
         while not run.control.is_stopped and not run.is_late:
             try:
                 next(work)
             except StopIteration as end:
-                self.pilot = end.value and end.value.to(run.device)
-                return
+                made: T | None = end.value
+                return made
             yield from self.report("preparing", record, step=0, expected=run.rule.floor, score=None)
+        return None
 
     def joint_gains(self) -> Generator[Progress, None, tuple[float, ...]]:
         """Yield while it is found out how much the channels gain from each other, in standard errors, and return it."""
@@ -104,13 +119,7 @@ class FrameFit:
         hidden, _ = run.rule.start(self.problem, run.seed)
         place = devices.closed_form(run.device)
         work = joint_gains(self.problem.to(place), hidden.to(place), run.seed)
-        while not run.control.is_stopped and not run.is_late:
-            try:
-                next(work)
-            except StopIteration as end:
-                return tuple(end.value)
-            yield from self.report("preparing", Fit(self.frame), step=0, expected=run.rule.floor, score=None)
-        return ()
+        return (yield from self.followed(work)) or ()
 
     # ------------------------------------------------------------------ what there is so far
 
@@ -143,8 +152,7 @@ class FrameFit:
     def average(self) -> Tensor:
         """Return the mean of the members' best outputs, (C, *spatial), scaled; before there is one, the measurement."""
         if not self.members:
-            y, shape = self.problem.y, self.problem.shape
-            return y if y.shape == shape else F.interpolate(y[None], shape[1:], mode="nearest-exact")[0]
+            return _beginning(self.problem) if self.guide is None else self.guide
         return torch.stack([member.output for member in self.kept]).mean(0)
 
     def estimate(self) -> Tensor:
@@ -172,7 +180,7 @@ class FrameFit:
 
     def image(self) -> Array:
         """Return the frame as it is now, for a preview."""
-        return self.run.assembly.preview(self.frame, self.estimate())
+        return self.run.assembly.preview(self.frame, self.problem.field(self.estimate()))
 
     def restored(self) -> Restored:
         if not self.members:
@@ -317,7 +325,7 @@ class Member:
                 self.best = _Best(iterate.average.clone(), iterate.step, score, state)
         self.fit.best_step = self.best.step if self.best else iterate.step
         if self.run.keep_every and iterate.step % self.run.keep_every == 0:
-            self.snapshots[iterate.step] = iterate.average.cpu().numpy().copy()
+            self.snapshots[iterate.step] = self.problem.field(iterate.average).cpu().numpy().copy()
 
     @property
     def unseen(self) -> Tensor:
@@ -388,15 +396,32 @@ def _problem(run: Run, frame: Frame, scale: Scale) -> Problem:
     y = torch.from_numpy(scale.apply(measured, known))
     problem = crop(run.task, run.axes, frame, run.grid).problem(y)
     shape = finer(tuple(y.shape), run.task.factors)
-    if problem.shape != shape:
+    shown = tuple(problem.field(torch.empty(problem.shape, device="meta")).shape)
+    if shown != shape:
         raise ValueError(
-            f"{type(run.task).__name__} makes an image of shape {problem.shape} of one of shape {tuple(y.shape)}, but "
+            f"{type(run.task).__name__} makes an image of shape {shown} of one of shape {tuple(y.shape)}, but "
             f"its factors say {shape}"
         )
     if not known.all():
         weight = torch.from_numpy(known.astype(np.float32))
         problem = dataclasses.replace(problem, weight=weight if problem.weight is None else weight * problem.weight)
+    scale = run.scale
+    if run.task.floor is not None:
+        floor = torch.from_numpy((run.task.floor - scale.offset) / scale.gain).float()
+        problem = dataclasses.replace(problem, floor=floor)
     if run.task.noise is None:
         return problem
     noise = model_of(run.task.noise, y, torch.from_numpy(known), offset=scale.offset, gain=scale.gain)
+    if isinstance(problem.likelihood, NoiseWeighted):
+        problem = dataclasses.replace(problem, likelihood=NoiseWeighted(noise))
     return dataclasses.replace(problem, noise=noise)
+
+
+def _beginning(problem: Problem) -> Tensor:
+    """Return an image to show before there is a fit: the measurement, and beyond it its mean."""
+    if problem.shape == problem.y.shape:
+        return problem.y
+    x = torch.full(problem.shape, float(problem.y.mean()), device=problem.y.device)
+    field = problem.field(x)
+    field.copy_(F.interpolate(problem.y[None], field.shape[1:], mode="nearest-exact")[0])
+    return x

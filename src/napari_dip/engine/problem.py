@@ -69,6 +69,22 @@ class LeastSquares:
         return squares.mean() if weight is None else (weight * squares).sum() / weight.sum()
 
 
+@dataclass(frozen=True, eq=False)
+class NoiseWeighted:
+    """Shot and read noise: squared differences in units of the variance that the prediction has, where it is known.
+
+    The variance is held fixed in the gradient, so that no prediction pays for its noise, and the mean is not biased.
+    """
+
+    noise: NoiseModel | None = None
+
+    def __call__(self, predicted: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+        if self.noise is None:
+            return LeastSquares()(predicted, y, weight)
+        sure = self.noise.mean.mean().to(y.device) / self.noise.variance(predicted.detach())
+        return LeastSquares()(predicted, y, sure if weight is None else sure * weight)
+
+
 def identity(x: Tensor) -> Tensor:
     """Return x: the forward operator of denoising, and the finish of most tasks."""
     return x
@@ -87,6 +103,12 @@ class Problem:
         ``nn.Module`` are fitted too.
     shape : tuple of int
         Of x, (C, *spatial).
+    field : callable
+        x to the part of it that is shown, where x goes beyond what was measured.
+    is_linear : bool
+        Whether A is linear: then an estimate of least total variation shows the network the way.
+    floor : Tensor, optional
+        x is nowhere lower, (C,), scaled.
     likelihood : Likelihood
         The data term.
     weight : Tensor, optional
@@ -97,16 +119,22 @@ class Problem:
         Another image of the scene, (G, *spatial), on the grid of x, scaled.
     finish : callable
         x to what is shown: detail boosted, for example.
+    notes : tuple of str
+        What the user is to be told with the result.
     """
 
     y: Tensor
     shape: tuple[int, ...]
     forward: Callable[[Tensor], Tensor] = identity
+    field: Callable[[Tensor], Tensor] = identity
+    is_linear: bool = False
+    floor: Tensor | None = None
     likelihood: Likelihood = LeastSquares()
     weight: Tensor | None = None
     noise: NoiseModel | None = None
     guide: Tensor | None = None
     finish: Callable[[Tensor], Tensor] = identity
+    notes: tuple[str, ...] = ()
 
     def known(self) -> Tensor:
         """Return which elements of y count, a boolean tensor shaped as y."""

@@ -81,6 +81,7 @@ class Run:
         if not self.frames:
             raise ValueError("Nothing is missing: mark the pixels to fill in a mask, or make them NaN")
         self.fits: list[Fit] = []
+        self.remarks: dict[str, None] = {}  # of the task, each once
         self.started = time.perf_counter()
         self.clock = deque([self.started], maxlen=50)
 
@@ -210,7 +211,7 @@ class Run:
         return [f"The result, degraded again, differs from the measurement by {worst:.3g} (root mean square){noise}"]
 
     def notes(self, fits: list[Fit], assembly: Assembly) -> tuple[str, ...]:
-        notes = []
+        notes = list(self.remarks)
         if assembly.outliers is not None:
             count, share = int(assembly.outliers.sum()), float(assembly.outliers.mean())
             notes.append(f"{count:,} outliers ({share:.2%} of all values) were flagged and replaced")

@@ -39,6 +39,7 @@ CHOICES: dict[Any, tuple[type, ...]] = {
     dip.Task: dip.TASKS,
     dip.Network: dip.NETWORKS,
     dip.NoiseLaw: dip.NOISES,
+    dip.PSF: dip.PSFS,
     dip.StoppingRule: dip.RULES,
     dip.Source: dip.SOURCES,
     dip.Degradation: dip.DEGRADATIONS,

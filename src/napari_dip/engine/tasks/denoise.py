@@ -22,6 +22,7 @@ class Denoise:
     caution: ClassVar[str] = ""
     stop: ClassVar[StoppingRule] = HeldOut()
     mask: ClassVar[Mask | None] = None
+    floor: ClassVar[float | None] = None
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
 

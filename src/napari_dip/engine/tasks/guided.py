@@ -26,6 +26,7 @@ class Guided:
     caution: ClassVar[str] = ""
     stop: ClassVar[StoppingRule] = HeldOut()
     mask: ClassVar[Mask | None] = None
+    floor: ClassVar[float | None] = None
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
 

@@ -23,6 +23,7 @@ class Inpaint:
     # without noise there is nothing to overfit: the score creeps down for ever, and ever slower
     stop: ClassVar[StoppingRule] = HeldOut(ceiling=2500)
     noise: ClassVar[NoiseLaw | None] = None
+    floor: ClassVar[float | None] = None
     fills: ClassVar[bool] = True
 
     mask: Annotated[Mask | None, {"label": "missing pixels", "tooltip": "Non-zero marks what is to be filled"}] = None

@@ -25,6 +25,7 @@ class SuperResolve:
     stop: ClassVar[StoppingRule] = HeldOut(reveal=0.5)
     noise: ClassVar[NoiseLaw | None] = None
     mask: ClassVar[Mask | None] = None
+    floor: ClassVar[float | None] = None
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
     caution: ClassVar[str] = (

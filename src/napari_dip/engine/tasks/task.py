@@ -28,6 +28,8 @@ class Task(Protocol):
         Pixels that the task itself declares missing, shaped as the image or as its spatial axes.
     fills : bool
         Whether missing pixels come back restored, else as they were.
+    floor : float or None
+        No pixel of the result is darker, in the image's units; None: no limit.
     keeps_known : bool
         Whether known pixels come back exactly as they were.
     factors : tuple of float
@@ -49,6 +51,8 @@ class Task(Protocol):
     def mask(self) -> Mask | None: ...
     @property
     def fills(self) -> bool: ...
+    @property
+    def floor(self) -> float | None: ...
     @property
     def keeps_known(self) -> bool: ...
     @property

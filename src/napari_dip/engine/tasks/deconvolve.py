@@ -1,0 +1,61 @@
+"""A blur undone whose point-spread function is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
+
+from torch import Tensor
+
+from napari_dip.engine.convolve import Convolution, margins_of
+from napari_dip.engine.noise import NoiseLaw
+from napari_dip.engine.problem import Kernel, Mask, NoiseWeighted, Problem
+from napari_dip.engine.psf import PSF, GaussianPSF, checked
+from napari_dip.engine.stopping import HeldOut, StoppingRule
+
+
+@dataclass(frozen=True, eq=False)
+class Deconvolve:
+    """Undo a known blur: y = PSF * x + noise, in a plane or in a volume."""
+
+    done: ClassVar[str] = "deconvolved"
+    align: ClassVar[tuple[int, ...]] = (1,)
+    factors: ClassVar[tuple[float, ...]] = ()
+    caution: ClassVar[str] = "Detail that the blur did not pass is the network's best guess, no measurement"
+    stop: ClassVar[StoppingRule] = HeldOut()
+    mask: ClassVar[Mask | None] = None
+    fills: ClassVar[bool] = False
+    keeps_known: ClassVar[bool] = False
+
+    psf: Annotated[
+        Kernel | None,
+        {"label": "measured PSF", "optional": True, "tooltip": "The image of a point, its origin in the middle"},
+    ] = None
+    model: Annotated[PSF, {"label": "PSF model", "tooltip": "Where none was measured"}] = field(
+        default_factory=GaussianPSF
+    )
+    floor: Annotated[
+        float | None, {"tooltip": "No pixel of the result is darker, in the image's units; auto: no limit"}
+    ] = None
+    noise: Annotated[NoiseLaw | None, {"tooltip": "What is known of the noise; auto: told from the image"}] = None
+
+    def problem(self, y: Tensor) -> Problem:
+        """Return the problem: x goes beyond the field, as far as its light reaches into it.
+
+        Raises
+        ------
+        ValueError
+            When the PSF does not fit the image, or is none.
+        """
+        spatial = tuple(y.shape[1:])
+        kernel, notes = checked(self.model.kernel(spatial) if self.psf is None else self.psf, spatial)
+        forward = Convolution(kernel, margins_of(kernel, spatial))
+        return Problem(
+            y,
+            shape=(len(y), *(n + sum(more) for n, more in zip(spatial, forward.margins, strict=True))),
+            forward=forward,
+            field=forward.field,
+            is_linear=True,
+            likelihood=NoiseWeighted(),
+            notes=() if self.psf is None else notes,
+        )

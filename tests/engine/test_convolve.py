@@ -1,0 +1,96 @@
+"""Blur: the sums written out, light from outside the field, the adjoint, and where things land."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import convolve
+
+from napari_dip.engine.convolve import Convolution, margins_of, sides, smooth
+from napari_dip.engine.variation import adjoint_of
+
+SHAPES = [((5, 7), (20, 18)), ((4, 6), (17, 23)), ((1, 8), (16, 16)), ((3, 4, 5), (8, 12, 11))]
+
+
+def drawn(shape, seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).random(shape).astype(np.float32))
+
+
+def blur_of(kernel, field):
+    kernel = kernel / kernel.sum()
+    blur = Convolution(kernel, sides(tuple(kernel.shape)))
+    shape = (2, *(n + sum(more) for n, more in zip(field, blur.margins, strict=True)))
+    return blur, shape
+
+
+@pytest.mark.parametrize(("taps", "field"), SHAPES)
+def test_it_is_the_sum_written_out_and_nothing_wraps_around(taps, field):
+    blur, shape = blur_of(drawn(taps), field)
+    x = drawn(shape, 1)
+    expected = [convolve(one, blur.kernel.numpy(), mode="constant") for one in x.numpy().astype(float)]
+    found = blur(x)
+    assert found.shape == (2, *field)
+    assert np.allclose(found, blur.field(torch.from_numpy(np.stack(expected))), atol=1e-5)
+
+
+@pytest.mark.parametrize(("taps", "field"), SHAPES)
+def test_a_point_lands_where_it_is_with_the_kernel_s_origin_on_it(taps, field):
+    blur, shape = blur_of(drawn(taps), field)
+    x = torch.zeros(shape)
+    place = tuple(n // 2 for n in field)
+    blur.field(x)[(0, *place)] = 1
+    image = blur(x)[0]
+    corner = [at - n // 2 for at, n in zip(place, taps, strict=True)]
+    for axis, (start, length) in enumerate(zip(corner, taps, strict=True)):
+        image = image.narrow(axis, start, length)
+    assert torch.allclose(image, blur.kernel, atol=1e-6)
+
+
+@pytest.mark.parametrize(("taps", "field"), SHAPES)
+def test_autograd_gives_the_adjoint(taps, field):
+    blur, shape = blur_of(drawn(taps), field)
+    x, u = drawn(shape, 1), drawn((2, *field), 2)
+    assert float((blur(x) * u).sum()) == pytest.approx(float((x * adjoint_of(blur, shape)(u)).sum()), rel=1e-4)
+
+
+def test_autograd_agrees_with_finite_differences():
+    blur, shape = blur_of(drawn((3, 4)).double(), (6, 5))
+    assert torch.autograd.gradcheck(blur, (drawn(shape).double().requires_grad_(),))
+
+
+@pytest.mark.parametrize(("taps", "field"), SHAPES)
+def test_a_constant_stays_constant_and_no_light_is_lost_inside(taps, field):
+    blur, shape = blur_of(drawn(taps), field)
+    assert torch.allclose(blur(torch.full(shape, 3.0)), torch.tensor(3.0), atol=1e-5)
+    x = torch.zeros(shape)
+    inside = blur.field(x)
+    inside[(slice(None), *(slice(n, -n) for n in taps))] = 1
+    assert float(blur(x).sum()) == pytest.approx(float(x.sum()), rel=1e-5)
+
+
+def test_light_from_outside_the_field_comes_in():
+    blur, shape = blur_of(torch.ones(5, 5), (16, 16))
+    x = torch.zeros(shape)
+    x[:, 0] = 1  # two pixels above the field
+    assert torch.allclose(blur(x)[0, 0], torch.tensor(0.2), atol=1e-6)
+    assert torch.allclose(blur(x)[0, 1:], torch.tensor(0.0), atol=1e-6)
+
+
+def test_where_the_psf_sees_beyond_x_the_border_goes_on():
+    kernel = torch.ones(9, 9) / 81
+    x = drawn((1, 20, 22))
+    found = Convolution(kernel, ((0, 0), (2, 1)))(x)
+    assert found.shape == (1, 20, 19)
+    assert np.allclose(found[0], convolve(x[0].numpy(), kernel.numpy(), mode="nearest")[:, 2:-1], atol=1e-5)
+
+
+def test_the_margin_leaves_out_one_percent_of_the_light_on_either_side():
+    kernel = torch.zeros(1, 101)
+    kernel[0, 50], kernel[0, 0], kernel[0, 95], kernel[0, 100] = 0.9, 0.009, 0.082, 0.009
+    assert margins_of(kernel, (16, 200)) == ((0, 0), (45, 0))
+    assert margins_of(kernel, (16, 40)) == ((0, 0), (20, 0))
+
+
+def test_lengths_of_transforms_have_small_factors():
+    assert [smooth(n) for n in (1, 7, 121, 128, 251)] == [1, 8, 125, 128, 256]
