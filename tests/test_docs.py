@@ -117,6 +117,13 @@ def test_the_worked_examples_of_extending_run(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_the_operators_of_the_guide_run(tmp_path):
+    script = tmp_path / "operators.py"
+    script.write_text("\n".join(blocks(DOCS / "guides/bring-your-own-operator.md", "python")), encoding="utf-8")
+    done = subprocess.run([sys.executable, "-W", "error", str(script)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
 # The shell
 
 

@@ -59,6 +59,20 @@ def test_own_stopping_rule_decides(tmp_path):
     assert "'name': 'AsStrongAsNoise'" in printed
 
 
+def test_tomography_is_nearer_to_the_truth_than_the_best_filtered_back_projection(tmp_path):
+    printed = run("tomography.py", tmp_path)
+    filtered, prior = (float(re.search(rf"{name} ([\d.]+)", printed)[1]) for name in ("best filter", "image prior"))
+    assert prior < 0.7 * filtered
+    assert "residual (20, 48)" in printed
+
+
+def test_feature_inversion_finds_the_image_that_a_trained_network_saw(tmp_path):
+    printed = run("feature_inversion.py", tmp_path)
+    error, constant = map(float, re.search(r"error ([\d.]+), of a constant image ([\d.]+)", printed).groups())
+    assert error < 0.35 * constant
+    assert float(re.search(r"([\d.]+) of them unexplained", printed)[1]) < 0.2
+
+
 def test_every_library_example_is_tested():
     tested = set(re.findall(r'run\("(\w+\.py)"', Path(__file__).read_text(encoding="utf-8")))
     assert tested == {path.name for path in (EXAMPLES / "library").glob("*.py")}

@@ -38,6 +38,7 @@ from napari_dip.engine.problem import (
     RestorationError,
 )
 from napari_dip.engine.psf import PSF, PSFS, GaussianPSF, MicroscopePSF, MoffatPSF
+from napari_dip.engine.reconstruct import iter_reconstruct, reconstruct
 from napari_dip.engine.resample import (
     DEGRADATIONS,
     AntialiasedBicubic,
@@ -127,8 +128,10 @@ __all__ = [
     "check",
     "estimate_noise",
     "fit",
+    "iter_reconstruct",
     "iter_restore",
     "methods_text",
     "nl_ridge",
+    "reconstruct",
     "restore",
 ]

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.signal import fftconvolve
 from skimage import data
 from skimage.draw import line
+
+import napari_dip as dip
 
 Array = npt.NDArray[Any]
 LayerDataTuple = tuple[Array, dict[str, Any], str]
@@ -96,6 +99,19 @@ def without_flash(seed: int = 0) -> Sample:
     return Sample("portrait, no flash", _as(255 * noisy, np.uint8), 255 * dim, guide=_as(255 * bright, np.uint8))
 
 
+def blurred_stars(seed: int = 0) -> Sample:
+    """Return a part of the Hubble deep field through the air, with photon noise, uint16: Moffat seeing, 5 px, β 3."""
+    rng = np.random.default_rng(seed)
+    psf = dip.MoffatPSF(5.0, beta=3.0).kernel((61, 61))
+    margin = len(psf) // 2
+    size = CROP + 2 * margin  # light comes in from outside the field too
+    sky = _centre(data.hubble_deep_field(), rows=size, columns=size).mean(2)
+    seen = fftconvolve(sky, psf / psf.sum(), mode="valid")
+    photons = 20  # per grey level
+    truth = 100 + photons * sky[margin:-margin, margin:-margin]
+    return Sample("deep field, through the air", _as(100 + rng.poisson(photons * seen), np.uint16), truth)
+
+
 def micrograph_layers() -> list[LayerDataTuple]:
     """Return the micrograph as napari layers."""
     return _layers(micrograph())
@@ -122,7 +138,20 @@ def without_flash_layers() -> list[LayerDataTuple]:
     return _layers(without_flash())
 
 
-SAMPLES: tuple[Callable[[int], Sample], ...] = (micrograph, deep_field, scratched_moon, coarse_coins, without_flash)
+def blurred_stars_layers() -> list[LayerDataTuple]:
+    """Return the blurred field and its PSF as napari layers."""
+    psf = dip.MoffatPSF(5.0, beta=3.0).kernel((61, 61))
+    return [*_layers(blurred_stars()), (psf / psf.sum(), {"name": "PSF", "visible": False}, "image")]
+
+
+SAMPLES: tuple[Callable[[int], Sample], ...] = (
+    micrograph,
+    deep_field,
+    scratched_moon,
+    coarse_coins,
+    without_flash,
+    blurred_stars,
+)
 
 
 def _layers(sample: Sample) -> list[LayerDataTuple]:

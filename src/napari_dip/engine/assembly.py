@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_dip.engine.blocks import Axes, Frame, Missing, Scale, convert, enlarge
 from napari_dip.engine.problem import Array, Problem
@@ -27,6 +27,11 @@ class Restored:
     snapshots: Mapping[int, Array] = field(default_factory=dict)  # step: averaged output, (C, *spatial), scaled
     std: Tensor | None = None  # (C, *spatial), scaled
     draws: Tensor | None = None  # (draws, C, *spatial), scaled: images that differ by it
+
+    def predicted(self) -> Tensor:
+        """Return what would have been measured, computed where the operator's own tensors are."""
+        own = (*self.forward.parameters(), *self.forward.buffers()) if isinstance(self.forward, nn.Module) else ()
+        return self.forward(self.x.to(own[0].device if own else self.problem.y.device))
 
 
 @dataclass(eq=False)
@@ -79,13 +84,26 @@ class Assembly:
         with torch.no_grad():
             field = restored.problem.field(restored.x)
             shown = restored.problem.finish(field)
+<<<<<<< HEAD
             predicted = restored.forward(restored.x.to(restored.problem.y.device))
         values = self.compose(scale.undo(_numpy(shown)), *map(self.on_grid, (measured, missing, flagged)))
+=======
+            predicted = restored.predicted()
+        values = self.compose(shown, *map(self.on_grid, (measured, missing, flagged)))
+>>>>>>> 6a02933 (reconstruct: an image from any data through any differentiable operator; examples of tomography and feature inversion; guides, sample and settings of deconvolution)
         self.restored[where] = self.axes.arrange(values)
         self.estimate[where] = self.axes.arrange(scale.undo(_numpy(field)))
         difference = _numpy(restored.problem.y) - _numpy(predicted)
+<<<<<<< HEAD
         residual = np.where(missing, np.nan, scale.undo_difference(difference))
         self.residual[where] = self.axes.arrange(residual)
+=======
+        if restored.problem.is_image:
+            residual = np.where(missing, np.nan, self.scale.undo_difference(difference))
+            self.residual[where] = self.axes.arrange(residual)
+        else:
+            self.residual = difference
+>>>>>>> 6a02933 (reconstruct: an image from any data through any differentiable operator; examples of tomography and feature inversion; guides, sample and settings of deconvolution)
         self.filled[where] = self.axes.arrange(self.on_grid(missing if self.fill else flagged))
         if self.outliers is not None:
             self.outliers[where] = self.axes.arrange(flagged)

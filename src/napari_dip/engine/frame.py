@@ -96,7 +96,9 @@ class FrameFit:
         on_device = (self.problem.to(place), hidden.to(place))
         if self.problem.is_linear:
             guide = yield from self.followed(total_variation(*on_device))
-            self.guide = None if guide is None else guide.to(run.device)
+            self.guide = None if guide is None else guide.to(self.problem.y.device)
+            if self.guide is not None:
+                run.remarks["The network was shown an estimate of least total variation"] = None
             return
         pilot = yield from self.followed(make_pilot(*on_device, seed=run.seed, passes=run.passes))
         self.pilot = pilot and pilot.to(run.device)
@@ -223,10 +225,10 @@ class FrameFit:
     def check(self, restored: Restored) -> None:
         """Find out what the residual says, where the known pixels were restored and their noise can be told."""
         run, problem, known = self.run, self.problem, self.problem.known()
-        if run.task.keeps_known:
+        if run.task.keeps_known or not problem.is_image:
             return
         with torch.no_grad():
-            predicted = restored.forward(restored.x.to(problem.y.device))
+            predicted = restored.predicted().to(problem.y.device)
         if problem.forward is not identity:
             difference = self.scale.undo_difference((problem.y - predicted).cpu().numpy())
             self.misfit = float(np.sqrt(np.square(difference)[known.cpu().numpy()].mean()))
@@ -419,9 +421,11 @@ def _problem(run: Run, frame: Frame, scale: Scale) -> Problem:
 
 def _beginning(problem: Problem) -> Tensor:
     """Return an image to show before there is a fit: the measurement, and beyond it its mean."""
-    if problem.shape == problem.y.shape:
+    if problem.shape == problem.y.shape and problem.is_image:
         return problem.y
-    x = torch.full(problem.shape, float(problem.y.mean()), device=problem.y.device)
+    x = torch.full(problem.shape, float(problem.y.mean()) if problem.is_image else 0.5, device=problem.y.device)
+    if not problem.is_image:
+        return x
     field = problem.field(x)
     field.copy_(F.interpolate(problem.y[None], field.shape[1:], mode="nearest-exact")[0])
     return x

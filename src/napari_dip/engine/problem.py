@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Protocol
 
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_dip.engine.noise import NoiseModel
 
@@ -105,6 +106,8 @@ class Problem:
         Of x, (C, *spatial).
     field : callable
         x to the part of it that is shown, where x goes beyond what was measured.
+    is_image : bool
+        Whether y is what the run was given, on its grid and in its scale; else it is data of another kind.
     is_linear : bool
         Whether A is linear: then an estimate of least total variation shows the network the way.
     floor : Tensor, optional
@@ -127,6 +130,7 @@ class Problem:
     shape: tuple[int, ...]
     forward: Callable[[Tensor], Tensor] = identity
     field: Callable[[Tensor], Tensor] = identity
+    is_image: bool = True
     is_linear: bool = False
     floor: Tensor | None = None
     likelihood: Likelihood = LeastSquares()
@@ -141,9 +145,11 @@ class Problem:
         return torch.ones_like(self.y, dtype=torch.bool) if self.weight is None else self.weight > 0
 
     def to(self, device: torch.device) -> Problem:
-        """Return the problem with its tensors on a device."""
+        """Return the problem with its tensors, and those of a forward operator that is a module, on a device."""
+        is_module = isinstance(self.forward, nn.Module)
         return dataclasses.replace(
             self,
+            forward=copy.deepcopy(self.forward).to(device) if is_module else self.forward,  # type: ignore[attr-defined]
             y=self.y.to(device),
             weight=None if self.weight is None else self.weight.to(device),
             guide=None if self.guide is None else self.guide.to(device),

@@ -1,0 +1,135 @@
+"""Deconvolution beside Richardson and Lucy's best iteration, which is chosen with the truth, and total variation.
+
+    python benchmarks/deconvolve.py DATA --side 96            # crops of 96 x 96: what is not there yet
+    python benchmarks/deconvolve.py DATA --side 256
+    python benchmarks/deconvolve.py DATA --table
+
+DATA is a folder with set12/ and psf/Levin09_kernels.npz. Each picture is blurred by a motion kernel, light from outside
+the crop included, and has white Gaussian noise of 1 % or 3 % of the range. PSNR with a peak of 1 over the whole crop.
+Richardson and Lucy's is scikit-image's, on the crop with its border repeated; its best of 200 iterations. Resumable:
+written to benchmarks/results/deconvolve.json after each case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as imageio
+import numpy as np
+import numpy.typing as npt
+import torch
+from main_job import machine
+from scipy.signal import fftconvolve
+
+import napari_dip as dip
+from napari_dip.engine.variation import total_variation
+
+RESULTS = Path(__file__).parent / "results" / "deconvolve.json"
+PICTURES = {"house": ("02", 40, 60), "butterfly": ("05", 70, 70)}  # of 256 x 256, and the corner of the small crop
+KERNELS = ("k1", "k4")
+NOISES = (0.01, 0.03)
+MARGIN = 16
+
+Doubles = npt.NDArray[np.float64]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--side", type=int, default=96)
+    parser.add_argument("--preset", default="standard")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--table", action="store_true")
+    options = parser.parse_args()
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"machine": machine(), "cases": {}}
+    if not options.table:
+        for noise in NOISES:
+            for picture in PICTURES:
+                for kernel in KERNELS:
+                    measure(options, results, (picture, kernel, noise))
+    print(table(results))
+
+
+def measure(options: argparse.Namespace, results: dict[str, Any], case: tuple[str, str, float]) -> None:
+    picture, kernel, noise = case
+    name = f"{picture} {kernel} {noise:g} {options.side} {options.preset} seed {options.seed}"
+    if name in results["cases"]:
+        return
+    truth, psf, y = degraded(options, case)
+    started = time.perf_counter()
+    result = dip.restore(y, dip.Deconvolve(psf), preset=options.preset, seed=options.seed)
+    seconds = time.perf_counter() - started
+    lucy, iteration = best_lucy(y, psf, truth)
+    results["cases"][name] = {
+        "blurred": psnr(y, truth),
+        "lucy": lucy,
+        "iteration": iteration,
+        "variation": psnr(variation(y, psf), truth),
+        "restored": psnr(result.image, truth),
+        "steps": [[fit.best_step, fit.last_step] for fit in result.fits],
+        "seconds": round(seconds),
+    }
+    RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(name, results["cases"][name], flush=True)
+
+
+def degraded(options: argparse.Namespace, case: tuple[str, str, float]) -> tuple[Doubles, Doubles, Doubles]:
+    """Return the true crop, the kernel and the measurement."""
+    picture, kernel, noise = case
+    file, row, column = PICTURES[picture]
+    whole = imageio.imread(options.data / "set12" / f"{file}.png").astype(float) / 255
+    psf = np.load(options.data / "psf" / "Levin09_kernels.npz")[kernel]
+    if options.side < len(whole) - 2 * MARGIN:
+        crop = np.s_[row : row + options.side, column : column + options.side]
+    else:  # nothing is known beyond the picture: the outermost pixels are repeated
+        whole, crop = np.pad(whole, MARGIN, mode="edge"), np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    blurred = fftconvolve(whole, psf, mode="same")[crop]
+    return whole[crop], psf, blurred + np.random.default_rng(0).normal(0, noise, blurred.shape)
+
+
+def best_lucy(y: Doubles, psf: Doubles, truth: Doubles) -> tuple[float, int]:
+    """Return the best PSNR of Richardson and Lucy's iterations, and which one it was."""
+    margin = len(psf)
+    wide = np.pad(y, margin, mode="edge").clip(1e-3)
+    x, mirrored, found = np.full_like(wide, 0.5), psf[::-1, ::-1], []
+    for _ in range(200):  # what skimage.restoration.richardson_lucy does, one iteration at a time
+        x = x * fftconvolve(wide / np.maximum(fftconvolve(x, psf, mode="same"), 1e-12), mirrored, mode="same")
+        found.append(psnr(x[margin:-margin, margin:-margin], truth))
+    return max(found), 1 + int(np.argmax(found))
+
+
+def variation(y: Doubles, psf: Doubles) -> Doubles:
+    """Return the estimate that guides the network."""
+    problem = dip.Deconvolve(psf).problem(torch.from_numpy(y.astype(np.float32))[None])
+    work = total_variation(problem, dip.HeldOut().start(problem, 0)[0])
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            found: Doubles = problem.field(end.value)[0].numpy().astype(float)
+            return found
+
+
+def psnr(image: Doubles, truth: Doubles) -> float:
+    return round(float(-10 * np.log10(np.mean((np.asarray(image, float) - truth) ** 2))), 2)
+
+
+def table(results: dict[str, Any]) -> str:
+    lines = [
+        "| case | blurred | Richardson-Lucy, best | total variation | restored | gain over RL | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, case in results["cases"].items():
+        lines.append(
+            f"| {name} | {case['blurred']:.2f} | {case['lucy']:.2f} at {case['iteration']} | {case['variation']:.2f} | "
+            f"{case['restored']:.2f} | {case['restored'] - case['lucy']:+.2f} | {case['seconds']} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
