@@ -15,7 +15,7 @@ from napari_dip.cli import check, cite, demo, doctor, restoring
 from napari_dip.engine.arrays import notes, role
 from napari_dip.engine.problem import Role
 
-CHOICES: dict[Any, tuple[type, ...]] = {dip.Degradation: dip.DEGRADATIONS}
+CHOICES: dict[Any, tuple[type, ...]] = {dip.Degradation: dip.DEGRADATIONS, dip.PSF: dip.PSFS}
 """What can be chosen for a task's field of each protocol."""
 
 DESCRIPTION = "Restore any scientific image from that image alone, by the deep image prior."

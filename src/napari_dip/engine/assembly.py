@@ -84,26 +84,16 @@ class Assembly:
         with torch.no_grad():
             field = restored.problem.field(restored.x)
             shown = restored.problem.finish(field)
-<<<<<<< HEAD
-            predicted = restored.forward(restored.x.to(restored.problem.y.device))
-        values = self.compose(scale.undo(_numpy(shown)), *map(self.on_grid, (measured, missing, flagged)))
-=======
             predicted = restored.predicted()
-        values = self.compose(shown, *map(self.on_grid, (measured, missing, flagged)))
->>>>>>> 6a02933 (reconstruct: an image from any data through any differentiable operator; examples of tomography and feature inversion; guides, sample and settings of deconvolution)
+        values = self.compose(scale.undo(_numpy(shown)), *map(self.on_grid, (measured, missing, flagged)))
         self.restored[where] = self.axes.arrange(values)
         self.estimate[where] = self.axes.arrange(scale.undo(_numpy(field)))
         difference = _numpy(restored.problem.y) - _numpy(predicted)
-<<<<<<< HEAD
-        residual = np.where(missing, np.nan, scale.undo_difference(difference))
-        self.residual[where] = self.axes.arrange(residual)
-=======
         if restored.problem.is_image:
-            residual = np.where(missing, np.nan, self.scale.undo_difference(difference))
+            residual = np.where(missing, np.nan, scale.undo_difference(difference))
             self.residual[where] = self.axes.arrange(residual)
         else:
             self.residual = difference
->>>>>>> 6a02933 (reconstruct: an image from any data through any differentiable operator; examples of tomography and feature inversion; guides, sample and settings of deconvolution)
         self.filled[where] = self.axes.arrange(self.on_grid(missing if self.fill else flagged))
         if self.outliers is not None:
             self.outliers[where] = self.axes.arrange(flagged)
