@@ -21,6 +21,7 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from skimage.transform import resize
 
 import napari_dip as dip
 from napari_dip import samples
@@ -75,6 +76,31 @@ def inpaint(drawing: Drawing) -> None:
     result = dip.restore(sample.image, task, stop=rule, max_steps=drawing.max_steps, device=drawing.device)
     print(f"inpaint: step {result.best_step}, {result.ended}")
     drawing.save("inpaint", beside(sample.image, result.image, limits=span(sample.truth), zoom=2))
+
+
+def super_resolve(drawing: Drawing) -> None:
+    """Draw the middle of the coins with large pixels, the same super-resolved, and the truth."""
+    sample = samples.coarse_coins()
+    crop = sample.image[16:48, 16:48]
+    task, rule = dip.SuperResolve(4), dip.HeldOut(ceiling=600, reveal=0.5)
+    result = dip.restore(crop, task, stop=rule, max_steps=drawing.max_steps, device=drawing.device)
+    truth = sample.truth[64:192, 64:192]
+    cubic = resize(crop.astype(float), truth.shape, order=3, mode="edge")
+    error = [10 * np.log10(255**2 / np.mean((one - truth) ** 2)) for one in (cubic, result.image)]
+    print(f"super-resolve: cubic {error[0]:.2f}, result {error[1]:.2f} dB, step {result.best_step}, {result.ended}")
+    shown = [crop.repeat(4, 0).repeat(4, 1), result.image, truth]
+    drawing.save("super-resolve", beside(*shown, limits=(0, 255), zoom=2))
+
+
+def guided(drawing: Drawing) -> None:
+    """Draw a part of the portrait without flash, its guide, and the restored one."""
+    sample = samples.without_flash()
+    part = np.s_[40:168, 64:192]
+    image, guide, truth = sample.image[part], sample.guide[part], sample.truth[part]
+    result = dip.restore(image, dip.Guided(guide), max_steps=drawing.max_steps, device=drawing.device)
+    error = [10 * np.log10(255**2 / np.mean((one - truth) ** 2)) for one in (image.astype(float), result.image)]
+    print(f"guided: {error[0]:.2f} -> {error[1]:.2f} dB, step {result.best_step}, {result.ended}")
+    drawing.save("guided", beside(image, guide, result.image, limits=(0, 255), zoom=2))
 
 
 def stop(drawing: Drawing) -> None:
@@ -144,13 +170,13 @@ def pump(seconds: float) -> None:
         time.sleep(0.01)
 
 
-def beside(before: np.ndarray, after: np.ndarray, *, limits: tuple[float, float], zoom: int) -> np.ndarray:
-    """Return two images as one 8-bit picture, white between them, every pixel a square of `zoom` pixels."""
+def beside(*images: np.ndarray, limits: tuple[float, float], zoom: int) -> np.ndarray:
+    """Return images as one 8-bit picture, white between them, every pixel a square of `zoom` pixels."""
     low, high = limits
-    shown = [255 * np.clip((one.astype(float) - low) / (high - low), 0, 1) for one in (before, after)]
+    shown = [255 * np.clip((one.astype(float) - low) / (high - low), 0, 1) for one in images]
     large = [one.astype(np.uint8).repeat(zoom, 0).repeat(zoom, 1) for one in shown]
     white = np.full((large[0].shape[0], GAP, *large[0].shape[2:]), 255, np.uint8)
-    return np.concatenate([large[0], white, large[1]], axis=1)
+    return np.concatenate([part for one in large for part in (white, one)][1:], axis=1)
 
 
 def span(truth: np.ndarray) -> tuple[float, float]:
@@ -192,6 +218,8 @@ def plotted(steps: list[int], scores: list[float], errors: list[float]) -> np.nd
 PICTURES: dict[str, Callable[[Drawing], None]] = {
     "before-after": before_after,
     "inpaint": inpaint,
+    "super-resolve": super_resolve,
+    "guided": guided,
     "stop": stop,
     "window": window,
 }

@@ -61,6 +61,11 @@ def check_arrays(spec: Any, axes: Axes, grid: Axes) -> None:
             raise ValueError(f"{field}= of {name} must be an array of finite real numbers")
 
 
+def has_image(spec: Any) -> bool:
+    """Return whether a task brings another image of the scene along."""
+    return any(kind is Role.IMAGE for _, kind, _ in _arrays(spec))
+
+
 def take_image(image: Any, grid: Axes, frame: Frame) -> Array:
     """Return one frame of another image of the scene, (G, *spatial); of any array-like, only that frame is read."""
     axes = _layout(tuple(image.shape if hasattr(image, "shape") else np.shape(image)), grid)

@@ -63,7 +63,7 @@ class FrameFit:
         yield from self.prepare(hidden)
         prepared = time.perf_counter() - started
         problem = self.problem
-        priors: tuple[Prior, ...] = (run.prior if problem.guide is None else run.guided,)
+        priors: tuple[Prior, ...] = (run.prior,)
         made = self.pilot.guide if self.pilot else self.guide
         if made is not None:
             priors = run.members

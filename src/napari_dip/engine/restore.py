@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_dip.engine import devices
-from napari_dip.engine.arrays import check_arrays
+from napari_dip.engine.arrays import check_arrays, has_image
 from napari_dip.engine.blocks import Axes, Missing, name_axes
-from napari_dip.engine.fit import Guide, Prior
+from napari_dip.engine.fit import Guide, Noise, Prior
 from napari_dip.engine.networks import Skip
 from napari_dip.engine.outcome import Control, Progress, Restoration
 from napari_dip.engine.outliers import Outliers
@@ -168,6 +168,7 @@ def iter_restore(
     values, axes_ = _checked(image, axes, each)
     grid = _grid(task, axes_, out)
     check_arrays(task, axes_, grid)
+    chosen = _guided(chosen) if has_image(task) else chosen
     masks = [axes_.broadcast(mask) for mask in (missing, task.mask) if mask is not None]
     run = Run(
         image=values,
@@ -175,7 +176,6 @@ def iter_restore(
         grid=grid,
         task=task,
         prior=prior or chosen.prior,
-        guided=prior or dataclasses.replace(chosen.prior, source=Guide()),
         members=() if prior else chosen.members,
         passes=chosen.passes,
         most=chosen.most,
@@ -201,6 +201,15 @@ def _preset(preset: Preset | str) -> Preset:
         if one.name == preset:
             return one
     raise ValueError(f"There is no preset {preset!r}; there are: {', '.join(one.name for one in PRESETS)}")
+
+
+def _guided(preset: Preset) -> Preset:
+    """Return the preset with networks that see the task's image instead of noise alone."""
+
+    def seeing(prior: Prior) -> Prior:
+        return dataclasses.replace(prior, source=Guide()) if isinstance(prior.source, Noise) else prior
+
+    return dataclasses.replace(preset, prior=seeing(preset.prior), members=tuple(map(seeing, preset.members)))
 
 
 def _checked(image: Any, axes: str | None, each: str) -> tuple[Any, Axes]:

@@ -44,7 +44,6 @@ class Run:
     grid: Axes
     task: Task
     prior: Prior
-    guided: Prior
     members: tuple[Prior, ...]
     passes: int
     most: int | None
