@@ -44,6 +44,14 @@ def test_inpaint_fills_what_is_missing_and_nothing_else(tmp_path):
     assert f"without a mask: {filled} NaN in, 0 out" in printed
 
 
+def test_watermark_takes_the_text_away_and_changes_nothing_else(tmp_path):
+    printed = run("watermark.py", tmp_path)
+    before, after = map(float, re.search(r"stood: ([\d.]+) -> ([\d.]+) grey levels", printed).groups())
+    assert after < 0.7 * before
+    assert "known pixels unchanged: True" in printed
+    assert (tmp_path / "without-watermark.png").is_file()
+
+
 def test_iterate_shows_a_falling_error_and_stops_where_it_says(tmp_path):
     printed = run("iterate.py", tmp_path)
     errors = [float(value) for value in re.findall(r"held-out error ([\d.]+)", printed)]

@@ -13,6 +13,7 @@ from importlib.metadata import version
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from napari_dip.engine.fit import SOURCES, Coordinates, Guide, Iterate, Noise, Prior, Source, State, fit
+from napari_dip.engine.jpeg import JpegTables
 from napari_dip.engine.methods import methods_text
 from napari_dip.engine.networks import NETWORKS, Network, Skip
 from napari_dip.engine.noise import (
@@ -60,7 +61,19 @@ from napari_dip.engine.stopping import (
     WindowedVariance,
 )
 from napari_dip.engine.suitability import Suitability, check
-from napari_dip.engine.tasks import TASKS, Deconvolve, Denoise, Guided, Inpaint, SuperResolve, Task
+from napari_dip.engine.tasks import (
+    TASKS,
+    Cartoon,
+    Deblock,
+    Deconvolve,
+    Denoise,
+    Enhance,
+    Guided,
+    Inpaint,
+    InUnits,
+    SuperResolve,
+    Task,
+)
 
 __version__ = version("napari-dip")
 
@@ -76,12 +89,15 @@ __all__ = [
     "TASKS",
     "AntialiasedBicubic",
     "Box",
+    "Cartoon",
     "Control",
     "Coordinates",
+    "Deblock",
     "Deconvolve",
     "Degradation",
     "Denoise",
     "Discrepancy",
+    "Enhance",
     "Fit",
     "FixedSteps",
     "Gaussian",
@@ -91,8 +107,10 @@ __all__ = [
     "Guided",
     "HeldOut",
     "Image",
+    "InUnits",
     "Inpaint",
     "Iterate",
+    "JpegTables",
     "Kernel",
     "Lanczos",
     "LeastSquares",

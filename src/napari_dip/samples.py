@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from scipy.signal import fftconvolve
 from skimage import data
 from skimage.draw import line
+from skimage.filters import gaussian
 
 import napari_dip as dip
 
@@ -112,6 +115,24 @@ def blurred_stars(seed: int = 0) -> Sample:
     return Sample("deep field, through the air", _as(100 + rng.poisson(photons * seen), np.uint16), truth)
 
 
+def compressed_cat(seed: int = 0) -> Sample:
+    """Return a cat after JPEG of quality 10 with subsampled colours, RGB, uint8; the seed chooses the part."""
+    top, left = (int(place) for place in np.random.default_rng(seed).integers(0, 40, 2))
+    cat = data.chelsea()[top : top + CROP, left + 60 : left + 60 + CROP]
+    file = io.BytesIO()
+    Image.fromarray(cat).save(file, "JPEG", quality=10)
+    with Image.open(file) as compressed:
+        return Sample("cat, JPEG quality 10", np.array(compressed), cat)
+
+
+def hazy_moon(seed: int = 0) -> Sample:
+    """Return the moon with its fine detail at half its strength, uint8; the seed chooses the part."""
+    top, left = (int(place) for place in np.random.default_rng(seed).integers(0, 256, 2))
+    moon = data.moon()[top : top + CROP, left : left + CROP].astype(float)
+    smooth = gaussian(moon, 3, preserve_range=True)
+    return Sample("moon, hazy", _as(smooth + (moon - smooth) / 2, np.uint8), moon)
+
+
 def micrograph_layers() -> list[LayerDataTuple]:
     """Return the micrograph as napari layers."""
     return _layers(micrograph())
@@ -144,6 +165,16 @@ def blurred_stars_layers() -> list[LayerDataTuple]:
     return [*_layers(blurred_stars()), (psf / psf.sum(), {"name": "PSF", "visible": False}, "image")]
 
 
+def compressed_cat_layers() -> list[LayerDataTuple]:
+    """Return the cat as napari layers."""
+    return _layers(compressed_cat())
+
+
+def hazy_moon_layers() -> list[LayerDataTuple]:
+    """Return the hazy moon as napari layers."""
+    return _layers(hazy_moon())
+
+
 SAMPLES: tuple[Callable[[int], Sample], ...] = (
     micrograph,
     deep_field,
@@ -151,6 +182,8 @@ SAMPLES: tuple[Callable[[int], Sample], ...] = (
     coarse_coins,
     without_flash,
     blurred_stars,
+    compressed_cat,
+    hazy_moon,
 )
 
 

@@ -371,3 +371,25 @@ def test_a_guide_is_read_from_its_file(noisy, tmp_path, capsys):
     assert "A guide of shape (20, 20) does not fit" in capsys.readouterr().err
     assert run("guided", noisy, "-o", out, "--overwrite") == 2
     assert "Guided needs guide=" in capsys.readouterr().err
+
+
+def test_deblock_takes_the_tables_of_the_file_and_refuses_what_is_no_jpeg(noisy, tmp_path, capsys):
+    compressed = tmp_path / "in.jpg"
+    imageio.imwrite(compressed, imageio.imread(tmp_path / "truth.png"), quality=12)
+    report = tmp_path / "report.json"
+    assert run("deblock", compressed, "-o", tmp_path / "out.png", "--report", report, *QUICK) == 0
+    tables = json.loads(report.read_text())["settings"]["task"]["tables"]
+    assert tables["luma"][:3] == [67, 46, 42]
+    assert run("deblock", noisy, "-o", tmp_path / "other.png", *QUICK) == 2
+    assert "This is not a JPEG, as far as its values tell" in capsys.readouterr().err
+
+
+def test_inpaint_takes_a_colour_of_the_picture_as_mask(tmp_path, capsys):
+    image = np.full((32, 32, 3), 90, np.uint8)
+    image[10:14, 5:25] = (255, 0, 0)
+    imageio.imwrite(tmp_path / "in.png", image)
+    words = ("inpaint", tmp_path / "in.png", "-o", tmp_path / "out.png", "--mask-colour")
+    assert run(*words, "#ff0000", "--report", tmp_path / "report.json", *QUICK) == 0
+    assert json.loads((tmp_path / "report.json").read_text())["filled_values"] == 3 * 80
+    assert run(*words, "red", "--overwrite", *QUICK) == 2
+    assert "'red' is no colour" in capsys.readouterr().err

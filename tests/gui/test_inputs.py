@@ -286,3 +286,28 @@ def test_super_resolution_runs_and_its_preview_and_result_have_smaller_pixels(
     assert fine.translate.tolist() == [4.5, 4.5]
     assert "not for quantification" in unplaced.message.text()
     assert layer.data.shape == (20, 24)
+
+
+def test_a_jpeg_s_layer_tells_how_it_was_compressed(
+    unplaced: DeepImagePrior, model: ViewerModel, tmp_path: Any
+) -> None:
+    steps = {"luma": [7] * 64, "chroma": [], "subsampling": [1, 1]}
+    model.add_image(picture(32, 32), name="cells", metadata={"jpeg": steps})
+    unplaced.inputs.task_edit.combo.setCurrentText("Deblock")
+    assert said(unplaced) == ""
+    assert unplaced.inputs.task() == dip.Deblock(tables=dip.JpegTables((7,) * 64))
+    model.add_image(picture(32, 32), name="others")
+    unplaced.inputs.image.layer = model.layers["others"]
+    assert unplaced.inputs.task() == dip.Deblock()
+
+
+def test_a_colour_takes_the_place_of_labels_for_inpainting(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    model.add_image(picture(32, 32), name="cells")
+    choose_inpaint(unplaced)
+    form = unplaced.inputs.task_edit.forms[dip.Inpaint]
+    form.editors["mask_colour"].value = "255"
+    assert said(unplaced) == ""
+    assert unplaced.run_button.isEnabled()
+    form.editors["mask_colour"].value = "#ff"
+    assert "is no colour" in said(unplaced)
+    assert not unplaced.run_button.isEnabled()

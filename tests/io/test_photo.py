@@ -86,3 +86,23 @@ def test_deep_colours_of_others_keep_their_16_bits(tmp_path: Path) -> None:
     pixels = (np.arange(9 * 11 * 3).reshape(9, 11, 3) * 99).astype(np.uint16)
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
     np.testing.assert_array_equal(io.read(tmp_path / "a.png").pixels, pixels)
+
+
+@pytest.mark.parametrize(("number", "subsampling"), [(0, (1, 1)), (1, (1, 2)), (2, (2, 2))])
+def test_a_jpeg_file_says_how_it_was_compressed(tmp_path: Path, number: int, subsampling: tuple[int, int]) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    Image.fromarray(colours).save(tmp_path / "a.jpg", quality=50, subsampling=number)
+    said = io.read(tmp_path / "a.jpg").compression
+    assert said is not None
+    assert (said.luma[:3], said.chroma[:3], said.subsampling) == ((16, 11, 10), (17, 18, 24), subsampling)
+    assert io.like(io.read(tmp_path / "a.jpg"), colours).compression is None  # of what was made from it
+
+
+def test_a_grey_jpeg_has_one_table_and_other_files_have_none(tmp_path: Path) -> None:
+    grey = Image.fromarray(np.zeros((16, 16), np.uint8))
+    grey.save(tmp_path / "a.jpg", quality=50)
+    said = io.read(tmp_path / "a.jpg").compression
+    assert said is not None
+    assert (len(said.luma), said.chroma, said.subsampling) == (64, (), (1, 1))
+    grey.save(tmp_path / "a.png")
+    assert io.read(tmp_path / "a.png").compression is None

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from napari_dip import io
 from napari_dip.io.picture import Display, Picture
-from napari_dip.io.viewer import get_reader, read_layers, write_image
+from napari_dip.io.viewer import compression, get_reader, read_layers, write_image
 
 PROVENANCE = {"version": "1", "seed": 3}
 
@@ -144,3 +145,17 @@ def test_of_a_multiscale_layer_the_finest_level_is_written(tmp_path: Path) -> No
 def test_values_that_a_format_cannot_hold_are_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="write TIFF"):
         write_image(str(tmp_path / "a.png"), np.zeros((9, 11), np.float32), layer())
+
+
+def test_how_a_jpeg_was_compressed_is_told_by_its_layer_or_its_file(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.jpg")
+    Image.fromarray(np.zeros((16, 16), np.uint8)).save(path, quality=50)
+    [(_, attributes, _)] = read_layers(path)
+    by_layer = compression(attributes["metadata"], None)
+    assert by_layer is not None
+    assert by_layer.luma[:3] == (16, 11, 10)
+    assert compression({}, path) == by_layer
+    assert compression({}, None) is None
+    assert compression({}, str(tmp_path / "gone.jpg")) is None
+    (tmp_path / "b.jpg").write_bytes(b"no image")
+    assert compression({}, str(tmp_path / "b.jpg")) is None

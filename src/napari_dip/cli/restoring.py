@@ -85,6 +85,9 @@ def build_task(options: argparse.Namespace, picture: io.Picture) -> dip.Task:
         if field.name == "noise":
             values["noise"] = noise_of(options, picture)
             continue
+        if field.name == "tables":
+            values["tables"] = picture.compression and dip.JpegTables(**dataclasses.asdict(picture.compression))
+            continue
         value = getattr(options, field.name)
         kind = role(get_type_hints(options.task, include_extras=True)[field.name])
         if kind is Role.MASK and value is not None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dip.engine.marking import Colour
 from napari_dip.engine.noise import NoiseLaw
 from napari_dip.engine.outliers import Outliers
 from napari_dip.engine.problem import Array, finer
@@ -263,13 +264,14 @@ def _span(values: npt.NDArray[np.float64]) -> tuple[float, float]:
 
 @dataclass(frozen=True, eq=False)
 class Missing:
-    """Which pixels must have no influence: marked, not finite, saturated, or outliers."""
+    """Which pixels must have no influence: marked, not finite, saturated, of a colour, or outliers."""
 
     axes: Axes
     masks: tuple[Array, ...] = ()  # each shaped as the image
     saturation: float | None = None
     outliers: Outliers | None = None
     law: NoiseLaw | None = None  # by which outliers are told
+    colour: Colour | None = None
     _found: dict[Frame, npt.NDArray[np.bool_]] = field(default_factory=dict)  # outliers, once a frame
 
     def find(self, values: Array, frame: Frame) -> npt.NDArray[np.bool_]:
@@ -291,6 +293,8 @@ class Missing:
 
     def _unknown(self, values: Array, frame: Frame) -> npt.NDArray[np.bool_]:
         found = ~np.isfinite(values)
+        if self.colour is not None:
+            found |= self.colour.find(values)
         for mask in self.masks:
             found |= self.axes.take(mask, frame)
         return found if self.saturation is None else found | (values >= self.saturation)

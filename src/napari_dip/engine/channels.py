@@ -23,7 +23,12 @@ def joint_gains(problem: Problem, hidden: Problem, seed: int) -> Generator[None,
     """
     held = problem.known() & ~hidden.known()
     noise = problem.noise or estimate_noise(problem.y, problem.known())
-    if problem.forward is not identity or noise is None or not bool((noise.mean > LEAST_NOISE).all()):
+    if (
+        not problem.is_judged_by_pixels
+        or problem.forward is not identity
+        or noise is None
+        or not bool((noise.mean > LEAST_NOISE).all())
+    ):
         return ()
     filled = without(hidden, noise, torch.Generator().manual_seed(seed))
     joint = yield from nl_ridge_in_strips(filled, noise, 1)

@@ -21,13 +21,14 @@ from napari_dip.engine.blocks import Frame, Scale
 from napari_dip.engine.channels import joint_gains
 from napari_dip.engine.comparison import Gain, gains
 from napari_dip.engine.correlation import reach
-from napari_dip.engine.fit import Iterate, Prior, State, fit
+from napari_dip.engine.fit import Guide, Iterate, Prior, State, fit
 from napari_dip.engine.noise import NoiseRecord, estimate_noise, model_of, record_of
 from napari_dip.engine.outcome import Fit, Phase, Progress, Restoration
 from napari_dip.engine.pilot import LEAST_NOISE, Pilot, make_pilot
 from napari_dip.engine.problem import Array, NoiseWeighted, Problem, finer, identity
 from napari_dip.engine.residual import ResidualCheck, check_residual
 from napari_dip.engine.stopping import Criterion
+from napari_dip.engine.tasks import InUnits, Task
 from napari_dip.engine.uncertainty import Spread, spread_of
 from napari_dip.engine.variation import total_variation
 
@@ -66,7 +67,7 @@ class FrameFit:
         priors: tuple[Prior, ...] = (run.prior,)
         made = self.pilot.guide if self.pilot else self.guide
         if made is not None:
-            priors = run.members
+            priors = _members(run, problem)
             guides = [guide for guide in (made, problem.guide) if guide is not None]
             both = torch.cat([guide.to(guides[0].device) for guide in guides])
             problem, hidden = (dataclasses.replace(one, guide=both) for one in (problem, hidden))
@@ -82,7 +83,7 @@ class FrameFit:
         restored = self.restored()
         run.assembly.add(self.frame, restored)
         self.check(restored)
-        if self.pilot is not None and not run.control.is_stopped:
+        if self.pilot is not None and self.problem.is_judged_by_pixels and not run.control.is_stopped:
             self.gains = gains(self.pilot, self.unseen(), self.weights())
         run.fits.extend(self.fits)
         self.is_done = True
@@ -198,6 +199,10 @@ class FrameFit:
         """Why no standard deviation is given, in words; empty: it is."""
         if self.pilot is None:
             return "there is no pilot to compare the fits with"
+        if not self.problem.is_judged_by_pixels:
+            return "held-out pixels do not tell how good the result is"
+        if not self.problem.is_judged_by_pixels:
+            return "held-out pixels tell nothing of what this task does"
         if any(reach(self.pilot.noise.correlation)):
             return "the noise is correlated from pixel to pixel"
         if len(self.kept) < 2:
@@ -225,7 +230,7 @@ class FrameFit:
     def check(self, restored: Restored) -> None:
         """Find out what the residual says, where the known pixels were restored and their noise can be told."""
         run, problem, known = self.run, self.problem, self.problem.known()
-        if run.task.keeps_known or not problem.is_image:
+        if run.task.keeps_known or not problem.is_image or not problem.is_judged_by_pixels:
             return
         with torch.no_grad():
             predicted = restored.predicted().to(problem.y.device)
@@ -268,6 +273,15 @@ class FrameFit:
         while run.control.is_paused and not run.control.is_stopped:
             time.sleep(HEARTBEAT)
             yield dataclasses.replace(now, phase="paused", rate=0.0, score=None)
+
+
+def _members(run: Run, problem: Problem) -> tuple[Prior, ...]:
+    """Return what is fitted beside a pilot.
+
+    Where nothing can be held out, a fit of a fixed length ends: too early for those that do not see the pilot.
+    """
+    seeing = tuple(prior for prior in run.members if isinstance(prior.source, Guide))
+    return run.members if problem.is_judged_by_pixels or not seeing else seeing
 
 
 @dataclass(frozen=True, eq=False)
@@ -396,7 +410,7 @@ def _problem(run: Run, frame: Frame, scale: Scale) -> Problem:
     if not known.any():
         raise ValueError(f"No pixel of frame {frame} is known")
     y = torch.from_numpy(scale.apply(measured, known))
-    problem = crop(run.task, run.axes, frame, run.grid).problem(y)
+    problem = _made(crop(run.task, run.axes, frame, run.grid), y, torch.from_numpy(known), scale)
     shape = finer(tuple(y.shape), run.task.factors)
     shown = tuple(problem.field(torch.empty(problem.shape, device="meta")).shape)
     if shown != shape:
@@ -429,3 +443,11 @@ def _beginning(problem: Problem) -> Tensor:
     field = problem.field(x)
     field.copy_(F.interpolate(problem.y[None], field.shape[1:], mode="nearest-exact")[0])
     return x
+
+
+def _made(task: Task, y: Tensor, known: Tensor, scale: Scale) -> Problem:
+    if not isinstance(task, InUnits):
+        return task.problem(y)
+    return task.problem_in_units(
+        y, known, offset=torch.from_numpy(scale.offset).float(), gain=torch.from_numpy(scale.gain).float()
+    )

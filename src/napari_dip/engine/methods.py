@@ -46,8 +46,10 @@ def _text(report: Mapping[str, Any]) -> str:
     ]
     if has_pilot:
         fine, rest = (_mean(fit["pilot"][band] for fit in fits) for band in (0, 1))
+        found = any(score is not None for fit in fits for score in fit["scores"])  # no score: the weight was fixed
+        how = ", of least estimated risk," if found else ""
         sentences.append(
-            f"Their mean was mixed with a closed-form estimate, NL-Ridge [3], whose weight, of least estimated risk, "
+            f"Their mean was mixed with a closed-form estimate, NL-Ridge [3], whose weight{how} "
             f"was {fine:.2f} in fine detail and {rest:.2f} in the rest; the local mean of the measurement was kept."
         )
     sentences += _noise(fits)

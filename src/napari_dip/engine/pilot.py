@@ -45,6 +45,8 @@ class Pilot:
         Of the measurement: the estimates are of its mean, clipping included.
     y, filled : Tensor
         The measurement, as it is and with the held-out elements replaced by their surroundings.
+    share : float, optional
+        The estimate's weight in the result; None: found at the held-out elements.
     """
 
     guide: Tensor
@@ -57,6 +59,7 @@ class Pilot:
     clipping: Clipping | None
     y: Tensor
     filled: Tensor
+    share: float | None = None
 
     def to(self, device: torch.device) -> Pilot:
         """Return the pilot with its tensors on a device."""
@@ -70,6 +73,8 @@ class Pilot:
         squared error plus a constant: the plain held-out error for the network's part, Stein's unbiased risk estimate
         (C. Stein, "Estimation of the mean of a multivariate normal distribution", 1981) for the pilot's.
         """
+        if self.share is not None:
+            return self.share, self.share
         differences = torch.stack([band[self.held] for band in bands(self.estimate - x)])  # (bands, held)
         missing = (self.y - x)[self.held]
         cost = torch.stack([(self.probe * band)[self.held].mean() for band in bands(self.response)])
@@ -112,11 +117,12 @@ def make_pilot(problem: Problem, hidden: Problem, seed: int, passes: int) -> Gen
     """Yield while a pilot is made, and return it; None where there can be none.
 
     It takes a problem whose data are pixels of the image, mostly known, with noise that can be told from them, and
-    `hidden`, the same with some elements held out.
+    `hidden`, the same with some elements held out. Where these can tell no weight, it is the problem's.
     """
     held = problem.known() & ~hidden.known()
     unknown = float((~problem.known()).float().mean())
-    if problem.forward is not identity or not bool(held.any()) or unknown > MOST_UNKNOWN:
+    can_judge = bool(held.any()) if problem.pilot_share is None else problem.pilot_share > 0
+    if problem.forward is not identity or not can_judge or unknown > MOST_UNKNOWN:
         return None
     noise = problem.noise or estimate_noise(problem.y, problem.known())
     if noise is None or not bool((noise.mean > LEAST_NOISE).any()):
@@ -124,6 +130,9 @@ def make_pilot(problem: Problem, hidden: Problem, seed: int, passes: int) -> Gen
     generator = torch.Generator().manual_seed(seed + 0x9110)
     y = without(problem, noise, generator)
     estimate = yield from nl_ridge_in_strips(y, noise, passes)
+    if (share := problem.pilot_share) is not None:
+        none, known = torch.zeros_like(y), problem.known()
+        return Pilot(estimate, estimate, none, none, held, known, noise, None, problem.y, y, share=share)
     filled = without(hidden, noise, generator)
     guide = yield from nl_ridge_in_strips(filled, noise, passes)
     signs = torch.randint(0, 2, y.shape, generator=generator) * 2 - 1

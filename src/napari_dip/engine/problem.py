@@ -20,11 +20,12 @@ Array = npt.NDArray[Any]
 
 
 class Role(Enum):
-    """What an array field of a task is, told by its annotation: how it is cut into frames."""
+    """What a field of a task is that no form shows, told by its annotation: how an array is cut into frames."""
 
     MASK = "mask"  # cut, on the measurement's grid
     IMAGE = "image"  # cut, on the grid of the restored image
     KERNEL = "kernel"  # the same for all frames: not cut
+    FILE = "file"  # no array: what the file of the image says of it
 
 
 Mask = Annotated[Array, Role.MASK]
@@ -124,6 +125,9 @@ class Problem:
         x to what is shown: detail boosted, for example.
     notes : tuple of str
         What the user is to be told with the result.
+    pilot_share : float, optional
+        The pilot's weight in the result where held-out pixels and the residual say nothing: the errors of y go together
+        from pixel to pixel, or x is not what y measures. 0: no pilot. None: they tell it.
     """
 
     y: Tensor
@@ -139,6 +143,12 @@ class Problem:
     guide: Tensor | None = None
     finish: Callable[[Tensor], Tensor] = identity
     notes: tuple[str, ...] = ()
+    pilot_share: float | None = None
+
+    @property
+    def is_judged_by_pixels(self) -> bool:
+        """Whether held-out pixels and the residual tell how good x is: y is x and noise of its own at each pixel."""
+        return self.pilot_share is None
 
     def known(self) -> Tensor:
         """Return which elements of y count, a boolean tensor shaped as y."""

@@ -18,7 +18,7 @@ from napari_dip.engine.outcome import Control, Progress, Restoration
 from napari_dip.engine.outliers import Outliers
 from napari_dip.engine.run import Limits, Run
 from napari_dip.engine.stopping import HeldOut, StoppingRule
-from napari_dip.engine.tasks import Denoise, Task
+from napari_dip.engine.tasks import Denoise, Inpaint, Task
 
 
 @dataclass(frozen=True)
@@ -179,8 +179,10 @@ def iter_restore(
         members=() if prior else chosen.members,
         passes=chosen.passes,
         most=chosen.most,
-        rule=stop or chosen.stop or task.stop,
-        missing=Missing(axes_, tuple(masks), saturation, outliers, task.noise),
+        rule=choose_rule(stop, chosen, task),
+        missing=Missing(
+            axes_, tuple(masks), saturation, outliers, task.noise, task.colour if isinstance(task, Inpaint) else None
+        ),
         fill=fill or task.fills,
         dtype=np.dtype(values.dtype if dtype == "source" else np.float32).newbyteorder("="),
         device=devices.choose(device),
@@ -210,6 +212,15 @@ def _guided(preset: Preset) -> Preset:
         return dataclasses.replace(prior, source=Guide()) if isinstance(prior.source, Noise) else prior
 
     return dataclasses.replace(preset, prior=seeing(preset.prior), members=tuple(map(seeing, preset.members)))
+
+
+def choose_rule(stop: StoppingRule | None, preset: Preset, task: Task) -> StoppingRule:
+    """Return the rule that a run ends by: what was asked for, else the preset's, unless the task has none of its kind.
+
+    A preset's rule is a shorter one of those that hide pixels; a task that cannot hide any has its own.
+    """
+    hides = isinstance(task.stop, HeldOut)
+    return stop or (preset.stop if hides else None) or task.stop
 
 
 def _checked(image: Any, axes: str | None, each: str) -> tuple[Any, Axes]:

@@ -75,6 +75,8 @@ class HeldOut:
     reveal: Annotated[float, {"min": 0.0, "max": 1.0, "tooltip": "Share of the best step, to use all pixels"}] = 0.1
 
     def start(self, problem: Problem, seed: int) -> tuple[Problem, Criterion]:
+        if not problem.is_judged_by_pixels:
+            raise ValueError("Held-out pixels tell nothing of what this task does: take FixedSteps")
         known = problem.known()
         generator = torch.Generator().manual_seed(seed + 0x5EED)
         share = max(self.fraction, min(0.2, self.least / max(1, int(known.any(0).sum()))))

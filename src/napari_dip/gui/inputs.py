@@ -16,7 +16,7 @@ import napari_dip as dip
 from napari_dip.engine.problem import Role
 from napari_dip.gui.editors import caption, guard_wheel
 from napari_dip.gui.form import CHOICES, ChoiceEdit, Row, image_fields, mask_fields
-from napari_dip.gui.layers import Origin, beside, describe, level, marked, mismatch, origin, shown_plane
+from napari_dip.gui.layers import Origin, beside, describe, jpeg_tables, level, marked, mismatch, origin, shown_plane
 
 SOON = 60  # ms; changes that come together are looked at once
 
@@ -144,6 +144,8 @@ class Inputs(QWidget):
         for row in mask_fields(type(spec)):
             if self.labels.layer is not None:
                 spec = dataclasses.replace(spec, **{row.name: self.mask()})
+        if isinstance(spec, dip.Deblock):
+            spec = dataclasses.replace(spec, tables=jpeg_tables(self.image.layer))
         arrays = {row.name: self.other(row, kind) for row, kind in image_fields(type(spec))}
         return dataclasses.replace(spec, **arrays) if arrays else spec  # type: ignore[no-any-return]
 
@@ -203,15 +205,21 @@ class Inputs(QWidget):
     def _mask_reason(self, layer: Image) -> str | None:
         labels = self.labels.layer
         if labels is None:
-            if _has_unknown(self.origin()):
+            if _has_unknown(self.origin()) or self._has_colour:
                 return None
             return "Nothing is marked as missing: add a labels layer and paint what is to be filled."
         if reason := mismatch(labels, layer, shown_plane(layer, self.viewer.dims)):
             return f"{reason}."
         mask = self.mask()
-        if not mask.any() and not _has_unknown(self.origin()):
+        if not mask.any() and not _has_unknown(self.origin()) and not self._has_colour:
             return f"Nothing is painted in “{labels.name}”{self._here}: paint what is to be filled."
         return f"All of the image is marked as missing by “{labels.name}”." if mask.all() else None
+
+    @property
+    def _has_colour(self) -> bool:
+        """Whether a colour marks missing pixels; how many they are is told by the run."""
+        spec = self.task_edit.value
+        return isinstance(spec, dip.Inpaint) and spec.colour is not None
 
     @property
     def _here(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,10 @@ import pint
 from napari.layers import Image, Labels, Layer
 from napari.utils.transforms import CompositeAffine
 
+import napari_dip as dip
 from napari_dip.engine.blocks import Axes, convert
 from napari_dip.engine.problem import Array, finer
+from napari_dip.io.viewer import compression
 
 NAMED = {
     "Z": {"z", "depth", "plane", "slice"},
@@ -169,6 +172,12 @@ def origin(layer: Image, plane: tuple[int, ...] | None) -> Origin:
     look = {name: getattr(layer, name) for name in LOOK}
     look["contrast_limits"] = tuple(look["contrast_limits"])
     return Origin(layer.name, array, index, axes, each, transform(layer), look, layer.rgb)
+
+
+def jpeg_tables(layer: Image) -> dip.JpegTables | None:
+    """Return how the file of a layer was compressed; None where there is no such file any more, or it is no JPEG."""
+    said = compression(layer.metadata, layer.source.path)
+    return None if said is None else dip.JpegTables(**dataclasses.asdict(said))
 
 
 def level(layer: Layer) -> Any:

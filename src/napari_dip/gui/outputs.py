@@ -84,6 +84,16 @@ class Outputs:
         self.canvas = None
         return self.preview
 
+    def adjust(self, result: dip.Restoration, task: dip.Enhance) -> None:
+        """Show an enhancement with another amount in the restored layer, if that is still there."""
+        if self.preview is None or self.preview not in self.layers:
+            return
+        record = self.preview.metadata["napari-dip"]
+        asked = {**record["settings"]["task"], "amount": task.amount}
+        settings = {**record["settings"], "task": asked}
+        self.preview.data = self.origin.expand(task.applied(result))
+        self.preview.metadata = {"napari-dip": {**record, "settings": settings}}
+
     def drop(self) -> None:
         """Remove the preview of a run that gave nothing."""
         if self.preview is not None and self.preview in self.layers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
@@ -21,6 +22,7 @@ from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 import napari_dip as dip
 from napari_dip.engine.blocks import convert, enlarge
 from napari_dip.engine.problem import Array
+from napari_dip.engine.restore import choose_rule
 from napari_dip.gui.layers import Origin
 from napari_dip.gui.outputs import Outputs
 
@@ -53,8 +55,7 @@ class Request:
 
     @property
     def rule(self) -> dip.StoppingRule:
-        of_preset = next((preset.stop for preset in dip.PRESETS if preset.name == self.preset), None)
-        return self.stop or of_preset or self.task.stop
+        return choose_rule(self.stop, next(one for one in dip.PRESETS if one.name == self.preset), self.task)
 
     def progress(self, image: Any, control: dip.Control) -> Iterator[dip.Progress]:
         return dip.iter_restore(
@@ -262,6 +263,7 @@ class Session(QObject):
         self.control = dip.Control()
         self.shown = threading.Event()
         self.last: Tick | None = None
+        self.result: dip.Restoration | None = None
         self.methods = ""  # what a paper has to say of the result
         self.activity = _Activity(self) if has_window else None
         self.worker = create_worker(work, request, self.control, self.shown)
@@ -300,6 +302,14 @@ class Session(QObject):
         if self.state in ("running", "paused"):
             self._enter("stopping")
             self.control.stop()
+
+    def adjust(self, task: dip.Enhance) -> None:
+        """Give the result of an enhancement another amount: that takes no fit."""
+        was = self.request.task
+        if self.result is None or not isinstance(was, dip.Enhance):
+            return
+        if dataclasses.replace(task, amount=was.amount) == was:
+            self.outputs.adjust(self.result, task)
 
     def abandon(self) -> None:
         """End after the current step and add nothing: the viewer is gone."""
@@ -351,6 +361,7 @@ class Session(QObject):
 
     def _done(self, result: dip.Restoration) -> None:
         layer = self.outputs.finish(result)
+        self.result = result
         self.methods = dip.methods_text(result.report())
         notes = [f"“{layer.name}” is step {result.best_step}: {result.ended}", *result.notes]
         if self.outputs.wants_std and result.std is None:

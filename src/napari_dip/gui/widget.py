@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+import napari_dip as dip
 from napari_dip.gui.advice import Advice
 from napari_dip.gui.form import words
 from napari_dip.gui.inputs import Inputs
@@ -47,6 +48,7 @@ class DeepImagePrior(QWidget):
         self._lay_out()
         self.inputs.changed.connect(self.update_controls)
         self.options.advanced.changed.connect(self.update_controls)
+        self.inputs.task_edit.changed.connect(self._adjust)
         self.run_button.clicked.connect(self.run)
         self.pause_button.clicked.connect(self.toggle_pause)
         self.stop_button.clicked.connect(self.stop)
@@ -170,6 +172,11 @@ class DeepImagePrior(QWidget):
     def stop(self) -> None:
         if self.session is not None:
             self.session.stop()
+
+    def _adjust(self) -> None:
+        """Let another amount of an enhancement act on the last result."""
+        if self.session is not None and self.inputs.task_edit.chosen is dip.Enhance:
+            self.session.adjust(self.inputs.task_edit.value)
 
     def copy_methods(self) -> None:
         clipboard = QApplication.clipboard()

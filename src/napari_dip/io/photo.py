@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from typing import Any
 import imagecodecs
 import imageio.v3 as iio
 import numpy as np
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngInfo
 
 from napari_dip.io import record
-from napari_dip.io.picture import Array, Picture
+from napari_dip.io.picture import Array, Compression, Picture
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +42,25 @@ def read_png(path: Path, part: str) -> Picture:
 
 
 def read_jpeg(path: Path, part: str) -> Picture:
-    """Return the picture in a JPEG file, grey or RGB."""
-    return _read(path)[0]
+    """Return the picture in a JPEG file, grey or RGB, and how it was compressed."""
+    return dataclasses.replace(_read(path)[0], compression=compression(path))
+
+
+def compression(path: Path) -> Compression | None:
+    """Return how a JPEG file was compressed; None for other files, and for colours that are not JFIF's."""
+    with Image.open(path) as file:
+        if not isinstance(file, JpegImageFile) or file.mode not in ("L", "RGB"):
+            return None
+        tables, layers = file.quantization, file.layer  # (name, columns, rows, table) of each plane
+        if file.mode == "L":
+            return Compression(tuple(tables[layers[0][3]]))
+        first, *others = layers
+        ratios = {(first[2] / rows, first[1] / columns) for _, columns, rows, _ in others}
+        down, across = ratios.pop()
+        is_usual = not ratios and {down, across} <= {1, 2} and others[0][3] == others[1][3]
+        if file.info.get("adobe_transform") == 0 or not is_usual:
+            return None
+        return Compression(tuple(tables[first[3]]), tuple(tables[others[0][3]]), (int(down), int(across)))
 
 
 def write_png(path: Path, picture: Picture, provenance: Mapping[str, Any] | None) -> list[str]:

@@ -53,6 +53,23 @@ class Detector:
     source: str
 
 
+@dataclass(frozen=True)
+class Compression:
+    """How a JPEG file was compressed.
+
+    Attributes
+    ----------
+    luma, chroma : tuple of int
+        The 64 quantisation steps of Y, and of Cb and Cr, row by row from the lowest frequency; no chroma where grey.
+    subsampling : (int, int)
+        Rows and columns that share a sample of Cb and Cr.
+    """
+
+    luma: tuple[int, ...]
+    chroma: tuple[int, ...] = ()
+    subsampling: tuple[int, int] = (1, 1)
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """An image as a file holds it: the values and what the file knew about them.
@@ -79,6 +96,8 @@ class Picture:
         The value from which on a pixel is saturated (SATURATE of FITS).
     detector : Detector or None
         What the file says of the noise (GAIN, RDNOISE of FITS).
+    compression : Compression or None
+        What took from the values what they have lost (JPEG).
     provenance : dict or None
         What an earlier run of napari-dip wrote there.
     origin : object
@@ -94,6 +113,7 @@ class Picture:
     steps: tuple[int, ...] = ()
     saturation: float | None = None
     detector: Detector | None = None
+    compression: Compression | None = None
     provenance: dict[str, Any] | None = None
     origin: object = None
 
@@ -122,7 +142,7 @@ def like(
     scale: Sequence[float] | None = None,
     units: Sequence[str] | None = None,
 ) -> Picture:
-    """Return a picture with new values and everything else as it was.
+    """Return a picture with new values and everything else as it was, but for their compression.
 
     Parameters
     ----------
@@ -147,6 +167,7 @@ def like(
         scale=tuple(scale) if scale else tuple(size for size, _ in kept),
         units=tuple(units) if units else tuple(unit for _, unit in kept),
         steps=picture.steps if "I" in axes else (),
+        compression=None,
     )
     return made if made.size("C") == picture.size("C") else dataclasses.replace(made, channel_names=(), display=())
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_dip.io import files, units
-from napari_dip.io.picture import UNKNOWN, Array, Display, Picture, take
+from napari_dip.io import files, photo, units
+from napari_dip.io.picture import UNKNOWN, Array, Compression, Display, Picture, take
 from napari_dip.io.record import KEY
 
 log = logging.getLogger(__name__)
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 LayerData = tuple[Any, dict[str, Any], str]
 
 ORIGIN = f"{KEY}-origin"  # layer metadata: what the source file's format said besides, for writing it again
+COMPRESSION = "jpeg"  # layer metadata: how the file was compressed
 LABELS = {"Y": "y", "X": "x", "Z": "z", "T": "t", "C": "c", "I": "iteration", "E": "spectral"}
 LETTERS = {label: letter for letter, label in LABELS.items()} | {
     "time": "T",
@@ -27,8 +28,22 @@ LETTERS = {label: letter for letter, label in LABELS.items()} | {
     "wavelength": "E",
     "step": "I",
 }
+JPEG = (".jpg", ".jpeg")
 SPARE = "QPRHA"  # letters for axes whose label says nothing; TIFF knows them as other dimensions
 MANY_CHANNELS = 16  # more stay one layer with a slider
+
+
+def compression(metadata: Mapping[str, Any], path: str | None) -> Compression | None:
+    """Return how the file of a layer was compressed, from the layer's metadata or else from the file itself."""
+    said = metadata.get(COMPRESSION)
+    if isinstance(said, Mapping):
+        return Compression(*(tuple(said[name]) for name in ("luma", "chroma", "subsampling")))
+    if path is None or not path.lower().endswith(JPEG) or not Path(path).is_file():
+        return None
+    try:
+        return photo.compression(Path(path))
+    except OSError:  # another file has taken its place
+        return None
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[str], list[LayerData]] | None:
@@ -108,6 +123,8 @@ def _metadata(picture: Picture) -> dict[str, Any]:
         metadata[ORIGIN] = picture.origin
     if picture.saturation is not None:
         metadata["saturation"] = picture.saturation
+    if picture.compression is not None:
+        metadata[COMPRESSION] = dataclasses.asdict(picture.compression)
     return metadata
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from torch import Tensor
 
+from napari_dip.engine.marking import Colour, colour_of
 from napari_dip.engine.noise import NoiseLaw
 from napari_dip.engine.problem import Mask, Problem
 from napari_dip.engine.stopping import HeldOut, StoppingRule
@@ -27,7 +28,20 @@ class Inpaint:
     fills: ClassVar[bool] = True
 
     mask: Annotated[Mask | None, {"label": "missing pixels", "tooltip": "Non-zero marks what is to be filled"}] = None
+    mask_colour: Annotated[
+        str, {"tooltip": "Pixels of this colour are missing too: #ff0000, or a number per channel as 255, 0, 0"}
+    ] = ""
+    tolerance: Annotated[float, {"min": 0.0, "tooltip": "By which a channel may differ from that colour"}] = 0.0
+    widen: Annotated[int, {"min": 0, "max": 50, "unit": "px", "tooltip": "Around pixels of that colour"}] = 0
     denoise_known: Annotated[bool, {"tooltip": "Restore the known pixels too, else they stay exactly"}] = False
+
+    def __post_init__(self) -> None:
+        self.colour  # noqa: B018  refused now, and not when a run begins
+
+    @property
+    def colour(self) -> Colour | None:
+        """What marks missing pixels besides the mask."""
+        return Colour(colour_of(self.mask_colour), self.tolerance, self.widen) if self.mask_colour.strip() else None
 
     @property
     def keeps_known(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -61,4 +61,21 @@ class Task(Protocol):
     def caution(self) -> str: ...
     def problem(self, y: Tensor) -> Problem:
         """Return the problem for one block, y scaled and (C, *spatial)."""
+        ...
+
+
+@runtime_checkable
+class InUnits(Protocol):
+    """A task that has to know what scaled values stand for: it is asked for its problem in this way."""
+
+    def problem_in_units(self, y: Tensor, known: Tensor, *, offset: Tensor, gain: Tensor) -> Problem:
+        """Return the problem for one block.
+
+        Parameters
+        ----------
+        y, known : Tensor
+            (C, *spatial), scaled, and which of its elements are known; the others are 0.
+        offset, gain : Tensor
+            (C,): scaled values times gain plus offset are the image's.
+        """
         ...
