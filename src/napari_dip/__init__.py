@@ -50,6 +50,7 @@ from napari_dip.engine.resample import (
 )
 from napari_dip.engine.restore import PRESETS, Preset, iter_restore, restore
 from napari_dip.engine.ridge import nl_ridge
+from napari_dip.engine.spectral import FrequencyBands, RadialSpectrum, fbc, published_fbc, radial_spectrum
 from napari_dip.engine.stopping import (
     RULES,
     Discrepancy,
@@ -100,6 +101,7 @@ __all__ = [
     "Enhance",
     "Fit",
     "FixedSteps",
+    "FrequencyBands",
     "Gaussian",
     "GaussianBlur",
     "GaussianPSF",
@@ -132,6 +134,7 @@ __all__ = [
     "Prior",
     "Problem",
     "Progress",
+    "RadialSpectrum",
     "Restoration",
     "RestorationError",
     "Skip",
@@ -145,11 +148,14 @@ __all__ = [
     "agreement",
     "check",
     "estimate_noise",
+    "fbc",
     "fit",
     "iter_reconstruct",
     "iter_restore",
     "methods_text",
     "nl_ridge",
+    "published_fbc",
+    "radial_spectrum",
     "reconstruct",
     "restore",
 ]

@@ -393,3 +393,17 @@ def test_inpaint_takes_a_colour_of_the_picture_as_mask(tmp_path, capsys):
     assert json.loads((tmp_path / "report.json").read_text())["filled_values"] == 3 * 80
     assert run(*words, "red", "--overwrite", *QUICK) == 2
     assert "'red' is no colour" in capsys.readouterr().err
+
+
+def test_fbc_prints_the_bands_and_writes_them(noisy, tmp_path, capsys):
+    table = tmp_path / "bands.csv"
+    assert run("fbc", noisy, "--reference", noisy, "--out", table) == 0
+    assert capsys.readouterr().out.count("1.000        1.000  ########") == 8
+    lines = table.read_text().splitlines()
+    assert lines[0] == "channel,from,to,magnitude,correlation"
+    assert len(lines) == 9
+    assert run("fbc", noisy, "--reference", noisy, "--out", table) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert run("fbc", noisy, "--reference", tmp_path / "truth.png", "--published", "--out", tmp_path / "b.json") == 0
+    assert [row["magnitude"] <= 1 for row in json.loads((tmp_path / "b.json").read_text())] == [True] * 5
+    assert run("fbc", noisy, "--reference", noisy, "--out", tmp_path / "bands.txt") == 2

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import napari_dip as dip
-from napari_dip.cli import check, cite, demo, doctor, restoring
+from napari_dip.cli import check, cite, demo, doctor, fbc, restoring
 from napari_dip.engine.arrays import notes, role
 from napari_dip.engine.problem import Role
 
@@ -55,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument("--axes", metavar="ZYX", help="what each axis of IN is: Z depth, T time, C channel, S colour")
     one.add_argument("--saturation", type=float, metavar="VALUE", help="from here on pixels are missing")
     one.set_defaults(command=check.run)
+    add_fbc(commands)
     summary = "Print what a paper has to say of a result, and what to cite."
     one = commands.add_parser("cite", help=summary, description=summary)
     one.add_argument("report", metavar="REPORT.json", help="what --report wrote")
@@ -68,6 +69,20 @@ def build_parser() -> argparse.ArgumentParser:
 def command_of(task: type) -> str:
     """Return the sub-command of a task: `super-resolve` of SuperResolve."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", task.__name__).lower()
+
+
+def add_fbc(commands: Any) -> None:
+    summary = "Print how much of each frequency band of a reference an image has."
+    one = commands.add_parser("fbc", help=summary, description=summary)
+    one.add_argument("image", metavar="OUT", help="what was restored")
+    one.add_argument("--reference", required=True, metavar="IN", help="what it is compared with: the measurement, or "
+                     "a clean image")  # fmt: skip
+    one.add_argument("--bands", type=_positive, metavar="N", help="default: 8, and 5 with --published")
+    one.add_argument("--published", action="store_true", help="the measure of Shi et al. 2022, for comparison")
+    one.add_argument("-o", "--out", metavar="FILE", help="the same numbers as .csv or .json")
+    one.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    one.add_argument("--axes", metavar="ZYX", help="what each axis of IN is: Z depth, T time, C channel, S colour")
+    one.set_defaults(command=fbc.run)
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:

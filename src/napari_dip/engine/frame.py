@@ -27,6 +27,7 @@ from napari_dip.engine.outcome import Fit, Phase, Progress, Restoration
 from napari_dip.engine.pilot import LEAST_NOISE, Pilot, make_pilot
 from napari_dip.engine.problem import Array, NoiseWeighted, Problem, finer, identity
 from napari_dip.engine.residual import ResidualCheck, check_residual
+from napari_dip.engine.spectral import RECORD_EVERY, BandMeter
 from napari_dip.engine.stopping import Criterion
 from napari_dip.engine.tasks import InUnits, Task
 from napari_dip.engine.uncertainty import Spread, spread_of
@@ -49,6 +50,7 @@ class FrameFit:
         self.scale = run.scale.of(run.axes, frame)
         self.problem = _problem(run, frame, self.scale)
         run.remarks |= dict.fromkeys(self.problem.notes)
+        self.meter = BandMeter(self.problem.y, self.problem.known())
         self.pilot: Pilot | None = None
         self.guide: Tensor | None = None  # without the held-out elements
         self.members: list[Member] = []
@@ -336,12 +338,21 @@ class Member:
         if score is not None:
             self.fit.steps.append(iterate.step)
             self.fit.scores.append(score)
+            self.measure(iterate)
             if score < (self.best.score if self.best else math.inf):
                 state = iterate.snapshot() if self.run.rule.reveal else None
                 self.best = _Best(iterate.average.clone(), iterate.step, score, state)
         self.fit.best_step = self.best.step if self.best else iterate.step
         if self.run.keep_every and iterate.step % self.run.keep_every == 0:
             self.snapshots[iterate.step] = self.problem.field(iterate.average).cpu().numpy().copy()
+
+    def measure(self, iterate: Iterate) -> None:
+        """Record the frequency bands of the averaged output, now and then: it must cost next to nothing."""
+        if iterate.step < RECORD_EVERY + (self.fit.band_steps[-1] if self.fit.band_steps else 0):
+            return
+        with torch.no_grad():
+            self.fit.bands.append(self.frame.meter.row(iterate.forward(iterate.average)))
+        self.fit.band_steps.append(iterate.step)
 
     @property
     def unseen(self) -> Tensor:

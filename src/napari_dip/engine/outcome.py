@@ -88,6 +88,11 @@ class Fit:
     misfit : float or None
         How far the frame's result, degraded again, is from the measurement: root mean square over the known pixels,
         in the image's units. None while the fit is under way, and where the task degrades nothing.
+    band_steps : list of int
+        The scored steps at which the frequency bands of the averaged output were measured.
+    bands : list of list
+        A row for each of these: the amplitude of each of eight bands, coarse to fine, in units of the measurement's
+        (see `fbc`), all channels together; nan where the measurement has nothing.
     """
 
     frame: tuple[int, ...] = ()
@@ -107,6 +112,8 @@ class Fit:
     no_std: str = ""
     gains: tuple[Gain, ...] = ()
     misfit: float | None = None
+    band_steps: list[int] = field(default_factory=list)
+    bands: list[list[float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +185,8 @@ class Restoration:
         fits = [dataclasses.asdict(fit) for fit in self.fits]
         for fit in fits:
             fit.update({name: list(fit[name]) for name in ("frame", "pilot", "reach", "gains")})
-            fit["scores"] = [score if np.isfinite(score) else None for score in fit["scores"]]
+            fit["scores"] = _finite(fit["scores"])
+            fit["bands"] = [_finite(row) for row in fit["bands"]]
         return {
             **self.machine,
             "settings": self.settings,
@@ -241,6 +249,11 @@ class Progress:
     def restoration(self) -> Restoration:
         """Return the best so far, as if the run ended here."""
         return self._restoration()
+
+
+def _finite(values: list[float]) -> list[float | None]:
+    """Return numbers as JSON has them: None for what is none."""
+    return [value if np.isfinite(value) else None for value in values]
 
 
 def settings_of(value: Any) -> Any:

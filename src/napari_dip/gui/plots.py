@@ -20,19 +20,13 @@ class ScorePlot(QWidget):
 
     def __init__(self, theme: str = "dark") -> None:
         super().__init__()
-        self.plot = pg.PlotWidget()
-        self.plot.setMenuEnabled(False)
-        self.plot.setMouseEnabled(x=False, y=False)
-        self.plot.hideButtons()
-        self.plot.getPlotItem().setContentsMargins(0, 6, 8, 4)
-        self.plot.getPlotItem().getAxis("left").enableAutoSIPrefix(False)
+        self.plot = bare_plot()
         self.plot.setLogMode(x=False, y=True)
         self.plot.setLabel("bottom", "step")
         self.curve = self.plot.plot([], [])
         self.best = pg.InfiniteLine(angle=90, movable=False, label="", labelOpts={"position": 0.88})
         self.best.hide()
         self.plot.addItem(self.best)
-        self.plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         self.empty = QLabel()
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setWordWrap(True)
@@ -79,17 +73,34 @@ class ScorePlot(QWidget):
 
     def use_theme(self, name: str) -> None:
         """Take the colours of a napari theme."""
-        theme = get_theme(name)
-        kind = "light" if theme.type == "light" else "dark"
-        text = theme.text.as_hex()
-        self.plot.setBackground(theme.background.as_hex())
-        for side in ("left", "bottom"):
-            axis = self.plot.getPlotItem().getAxis(side)
-            axis.setPen(text)
-            axis.setTextPen(text)
+        kind = paint(self.plot, name)
         self.curve.setPen(pg.mkPen(CURVE[kind], width=1.6))
         self.best.setPen(pg.mkPen(BEST[kind], width=1.2))
         self.best.label.setColor(BEST[kind])
+
+
+def bare_plot() -> pg.PlotWidget:
+    """Return a plot that cannot be dragged about, and that takes the room it is given."""
+    plot = pg.PlotWidget()
+    plot.setMenuEnabled(False)
+    plot.setMouseEnabled(x=False, y=False)
+    plot.hideButtons()
+    plot.getPlotItem().setContentsMargins(0, 6, 8, 4)
+    plot.getPlotItem().getAxis("left").enableAutoSIPrefix(False)
+    plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+    return plot
+
+
+def paint(plot: pg.PlotWidget, name: str) -> str:
+    """Give a plot the colours of a napari theme; return whether that is "dark" or "light"."""
+    theme = get_theme(name)
+    text = theme.text.as_hex()
+    plot.setBackground(theme.background.as_hex())
+    for side in ("left", "bottom"):
+        axis = plot.getPlotItem().getAxis(side)
+        axis.setPen(text)
+        axis.setTextPen(text)
+    return "light" if theme.type == "light" else "dark"
 
 
 def round_values(lowest: float, highest: float) -> list[float]:

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 from weakref import ref
 
@@ -20,7 +20,7 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 import napari_dip as dip
-from napari_dip.engine.blocks import convert, enlarge
+from napari_dip.engine.blocks import convert, enlarge, name_axes
 from napari_dip.engine.problem import Array
 from napari_dip.engine.restore import choose_rule
 from napari_dip.gui.layers import Origin
@@ -85,6 +85,8 @@ class Tick:
     steps: tuple[int, ...] = ()
     scores: tuple[float, ...] = ()
     best_step: int = 0
+    band_steps: tuple[int, ...] = ()
+    bands: tuple[list[float], ...] = ()
 
     @property
     def seconds(self) -> float | None:
@@ -103,10 +105,20 @@ class Preview:
 
 
 @dataclass(frozen=True, eq=False)
+class Spectra:
+    """Mean power by frequency, of the last frame of a result, its channels together."""
+
+    frequency: Array
+    power: dict[str, Array]  # of "input", "output" and "residual"
+    steps: dict[int, Array] = field(default_factory=dict)  # of the outputs that were kept
+
+
+@dataclass(frozen=True, eq=False)
 class Done:
     """The run has ended, and this is what it gave."""
 
     result: dip.Restoration
+    spectra: Spectra | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +152,8 @@ def work(request: Request, control: dip.Control, shown: threading.Event) -> Gene
         if last is None:
             raise dip.RestorationError("The engine took no step")
         yield tick(last)
-        yield Done(last.restoration())
+        result = last.restoration()
+        yield Done(result, spectra(image, result))
     except Exception as error:
         yield Failure(explain(error), salvage(last))
 
@@ -150,8 +163,29 @@ def tick(progress: dip.Progress) -> Tick:
     fit = progress.fit
     return Tick(
         progress.phase, progress.frame, progress.frames, progress.step, progress.expected, progress.rate,
-        tuple(fit.steps), tuple(fit.scores), fit.best_step,
+        tuple(fit.steps), tuple(fit.scores), fit.best_step, tuple(fit.band_steps), tuple(fit.bands),
     )  # fmt: skip
+
+
+def spectra(image: Array, result: dip.Restoration) -> Spectra:
+    """Return the spectra of the last frame, with a ring for every fourth pixel of its shorter side."""
+    axes = name_axes(result.settings["axes"], image.shape, result.settings["each"])
+    letters = "C" + "".join(axes.letters[axis] for axis in axes.spatial)
+    rings = max(4, min(image.shape[axis] for axis in axes.spatial) // 4)
+
+    def power(values: Array) -> tuple[Array, Array]:
+        frame = axes.take(values, result.fits[-1].frame)
+        found = dip.radial_spectrum(frame, rings=rings, axes=letters)
+        return found.frequency, found.power.mean(0)
+
+    named = {"input": image, "output": result.estimate, "residual": result.residual}
+    found = {name: power(values) for name, values in named.items()}
+    stack = () if result.stack is None else result.stack
+    return Spectra(
+        found["input"][0],
+        {name: values for name, (_, values) in found.items()},
+        {step: power(values)[1] for step, values in zip(result.steps, stack, strict=True)},
+    )
 
 
 def explain(error: Exception) -> str:
@@ -252,6 +286,7 @@ class Session(QObject):
 
     state_changed = Signal(str)
     ticked = Signal(object)  # Tick
+    measured = Signal(object)  # Spectra
     told = Signal(str)  # words for the person
 
     _alive: ClassVar[set[Session]] = set()
@@ -350,8 +385,9 @@ class Session(QObject):
             case Preview(where, image):
                 self.outputs.show(where, image)
                 self.shown.set()
-            case Done(result):
+            case Done(result, found):
                 self._done(result)
+                self.measured.emit(found)
             case Failure(text, partial):
                 self._fail(text, partial)
 

@@ -29,6 +29,7 @@ from napari_dip.gui.options import Options
 from napari_dip.gui.outputs import Outputs
 from napari_dip.gui.plots import ScorePlot
 from napari_dip.gui.session import ENDED, Request, Session, State, Tick
+from napari_dip.gui.spectra import Curves
 
 COLOURS = {"warning": ("#ffb14a", "#a34e00"), "error": ("#ff8a80", "#b3261e")}  # in a dark and a light theme
 SCORES = {"HeldOut": "held-out error", "WindowedVariance": "variance", "MovingVariance": "variance"}
@@ -44,6 +45,7 @@ class DeepImagePrior(QWidget):
         self.is_joined = False
         self.inputs, self.options = Inputs(napari_viewer), Options()
         self.plot = ScorePlot(str(napari_viewer.theme))
+        self.curves = Curves(self.plot, str(napari_viewer.theme))
         self._make_controls()
         self._lay_out()
         self.inputs.changed.connect(self.update_controls)
@@ -102,7 +104,7 @@ class DeepImagePrior(QWidget):
         outer.addLayout(buttons)
         outer.addWidget(self.bar)
         outer.addWidget(self.text)
-        outer.addWidget(self.plot, 2)
+        outer.addWidget(self.curves, 2)
         outer.addWidget(self.message)
         outer.addWidget(self.cite_button)
         self.setMinimumWidth(300)
@@ -154,12 +156,14 @@ class DeepImagePrior(QWidget):
             wants_std=self.options.output.value.std,
         )
         self.plot.expect(*_score(request.rule))
+        self.curves.clear()
         self.bar.setRange(0, 0)
         self.text.setText("starting…")
         self.message.setText("")
         self.session = Session(request, outputs, self.inputs.image.layer, has_window=current_viewer() is not None)
         self.session.state_changed.connect(self._state_changed)
         self.session.ticked.connect(self._ticked)
+        self.session.measured.connect(self.curves.spectra.draw)
         self.session.told.connect(self.message.setText)
         if (window := main_window(self)) is not None:
             window.destroyed.connect(self.session.abandon)
@@ -188,6 +192,7 @@ class DeepImagePrior(QWidget):
         self.bar.setValue(tick.step)
         self.text.setText(progress_text(tick))
         self.plot.draw(tick.steps, tick.scores, tick.best_step)
+        self.curves.bands.draw(tick.band_steps, tick.bands)
 
     def _state_changed(self, state: State) -> None:
         if state in ENDED:
@@ -244,7 +249,7 @@ class DeepImagePrior(QWidget):
         self.stop()
 
     def _theme_changed(self, event: object = None) -> None:
-        self.plot.use_theme(str(self.viewer.theme))
+        self.curves.use_theme(str(self.viewer.theme))
         self._colour(self.message, "error" if self.state == "failed" else "")
         self.update_controls()
 
