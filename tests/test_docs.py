@@ -184,6 +184,8 @@ DESCRIBED = (
     dip.Noise,
     dip.Coordinates,
     dip.Guide,
+    dip.Fourier,
+    dip.SpectralControl,
     *dip.NOISES,
     *dip.DEGRADATIONS,
 )

@@ -12,10 +12,11 @@ from importlib.metadata import version
 # not thirty-fold. OpenMP reads this when PyTorch loads, so it stands before the first import of it.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-from napari_dip.engine.fit import SOURCES, Coordinates, Guide, Iterate, Noise, Prior, Source, State, fit
+from napari_dip.engine.controlled import SpectralControl
+from napari_dip.engine.fit import SOURCES, Coordinates, Fourier, Guide, Iterate, Noise, Prior, Source, State, fit
 from napari_dip.engine.jpeg import JpegTables
 from napari_dip.engine.methods import methods_text
-from napari_dip.engine.networks import NETWORKS, Network, Skip
+from napari_dip.engine.networks import NETWORKS, Decoder, Network, Skip
 from napari_dip.engine.noise import (
     NOISES,
     Gaussian,
@@ -53,11 +54,13 @@ from napari_dip.engine.ridge import nl_ridge
 from napari_dip.engine.spectral import FrequencyBands, RadialSpectrum, fbc, published_fbc, radial_spectrum
 from napari_dip.engine.stopping import (
     RULES,
+    BlurSharpness,
     Discrepancy,
     FixedSteps,
     HeldOut,
     MovingVariance,
     OtherExposure,
+    SteadyDetail,
     StoppingRule,
     WindowedVariance,
 )
@@ -89,11 +92,13 @@ __all__ = [
     "SOURCES",
     "TASKS",
     "AntialiasedBicubic",
+    "BlurSharpness",
     "Box",
     "Cartoon",
     "Control",
     "Coordinates",
     "Deblock",
+    "Decoder",
     "Deconvolve",
     "Degradation",
     "Denoise",
@@ -101,6 +106,7 @@ __all__ = [
     "Enhance",
     "Fit",
     "FixedSteps",
+    "Fourier",
     "FrequencyBands",
     "Gaussian",
     "GaussianBlur",
@@ -139,7 +145,9 @@ __all__ = [
     "RestorationError",
     "Skip",
     "Source",
+    "SpectralControl",
     "State",
+    "SteadyDetail",
     "StoppingRule",
     "Suitability",
     "SuperResolve",

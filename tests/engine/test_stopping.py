@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import napari_dip as dip
+from napari_dip.engine.sharpness import blur, is_settled, relative_sharpness, sharpness
 
 CPU = torch.device("cpu")
 
@@ -151,3 +152,66 @@ def test_another_exposure_stops_a_fit(scene):
     one, two = (scene + rng.normal(0, 12, scene.shape) for _ in range(2))
     result = dip.restore(one, stop=dip.OtherExposure(two, ceiling=600))
     assert np.std(result.image - scene) < 0.6 * 12
+
+
+def test_blur_is_the_share_of_differences_that_a_further_blur_leaves_whatever_the_scale():
+    """Against the definition, pixel by pixel; and a blurred image is more blurred than a sharp one."""
+    image = np.random.default_rng(0).uniform(size=(30, 34))
+    expected = []
+    for values in (image, image.T):
+        total = left = 0.0
+        box = [[values[r, c - 4 : c + 5].mean() for c in range(4, values.shape[1] - 4)] for r in range(len(values))]
+        inside, blurred = np.diff(values[:, 4:-4]), np.diff(np.array(box))
+        own, other = np.abs(inside)[1:-1, 1:-1], np.abs(blurred)[1:-1, 1:-1]
+        total, left = own.sum(), np.maximum(0, own - other).sum()
+        expected.append((total - left) / total)
+    image = torch.from_numpy(image)[None]
+    assert float(blur(image)) == pytest.approx(max(expected))
+    assert float(blur(3 * image + 7)) == pytest.approx(max(expected))
+    smooth = torch.nn.functional.avg_pool2d(image, 5, 1)
+    assert blur(smooth) > 2 * blur(image)
+
+
+def test_sharpness_is_as_published_and_the_relative_one_depends_on_neither_scale_nor_size():
+    steps = torch.zeros(1, 80, 90)
+    steps[..., ::2] = 1.0  # every second pixel has a neighbour that is larger by 1
+    assert float(sharpness(steps)) == pytest.approx(0.220, abs=1e-3)  # of a thousand ones
+    generator = torch.Generator().manual_seed(0)
+    small, large = (torch.rand(1, side, side, generator=generator) for side in (60, 240))
+    assert float(relative_sharpness(100 * small - 3)) == pytest.approx(float(relative_sharpness(small)), rel=1e-4)
+    assert float(relative_sharpness(large)) == pytest.approx(float(relative_sharpness(small)), rel=0.05)
+
+
+def test_the_published_stop_is_at_the_first_step_whose_windows_agree():
+    """Replayed on a recorded series by the formula, with its window that is one short."""
+    ratios = torch.tensor([3 + 5 * 0.97**t for t in range(400)])
+    n, threshold = 20, 0.05
+    expected = next(
+        t
+        for t in range(2 * n + 1, 400)
+        if abs(float(ratios[t - 2 * n : t - n].mean() - ratios[t - n + 1 : t].mean())) < threshold
+    )
+    met = [t for t in range(2 * n, 400) if is_settled(ratios[t - 2 * n : t + 1], n, threshold)]
+    assert met[0] == expected
+
+
+@pytest.mark.parametrize("rule", [dip.BlurSharpness(window=20), dip.SteadyDetail(window=4, floor=40)])
+def test_outputs_that_stop_changing_end_a_fit_there(rule):
+    """A texture fades in over 100 steps and then stays: not before, and soon after."""
+    generator = torch.Generator().manual_seed(0)
+    texture, smooth = torch.rand(1, 40, 40, generator=generator), torch.linspace(0, 1, 40).expand(1, 40, 40)
+    _, criterion = rule.start(problem(smooth), seed=0)
+    scores = {}
+    for step in range(rule.every, 301, rule.every):
+        scores[step] = float(criterion(iterate(smooth + 0.2 * min(1, step / 100) * texture, step)))
+    met = next(step for step, score in scores.items() if score == 0)
+    assert 100 < met < 200
+    assert all(score == float("inf") for step, score in scores.items() if step < met)
+    assert all(score == 1 for step, score in scores.items() if step > met)
+
+
+def test_a_fit_ends_a_step_after_its_outputs_have_settled(noisy):
+    prior = dip.Prior(network=dip.Skip(down=(8,), up=8))
+    result = dip.restore(noisy, prior=prior, stop=dip.SteadyDetail(window=5, floor=100, threshold=0.9, every=10))
+    assert result.best_step == 100
+    assert result.ended == "no better score for 1 steps"

@@ -70,7 +70,19 @@ class Guide:
         return torch.cat([problem.guide.cpu(), noise])
 
 
-SOURCES = (Noise, Coordinates, Guide)
+@dataclass(frozen=True)
+class Fourier:
+    """Sines and cosines of random phases, fixed for the run: the input of Shi et al. 2022, for `Decoder`."""
+
+    channels: Annotated[int, {"min": 1, "tooltip": "Of phases: the network's input has twice as many"}] = 16
+    jitter: Annotated[float, {"min": 0.0, "tooltip": "Noise added to z at every step; published: none"}] = 0.0
+
+    def draw(self, problem: Problem, generator: torch.Generator) -> Tensor:
+        phase = 2 * torch.pi * torch.rand(self.channels, *problem.shape[1:], generator=generator)
+        return torch.cat([phase.sin(), phase.cos()])
+
+
+SOURCES = (Noise, Coordinates, Guide, Fourier)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_dip.engine.controlled import (
+    KAIMING,
+    Cap,
+    Centre,
+    GaussianUp,
+    OperatorCap,
+    SpectralControl,
+    at_level,
+)
+
 SMALLEST_MAP = 4  # px a side of the deepest feature map; below this a level only blurs
 
 T = TypeVar("T")
 Mode = Literal["linear", "nearest"]
+Control = Annotated[SpectralControl | None, {"tooltip": "Keeps the network from fine detail; auto: nothing does"}]
 
 
 class Network(Protocol):
@@ -58,6 +69,9 @@ class Skip:
     slope: Annotated[float, {"min": 0.0, "max": 1.0, "tooltip": "Of the leaky ReLU below zero"}] = 0.2
     mix: Annotated[bool, {"tooltip": "A 1x1 convolution after each level's upward one"}] = True
     sigmoid: Annotated[bool, {"tooltip": "Bends the output into the image's range"}] = False
+    control: Annotated[
+        SpectralControl | None, {"tooltip": "Keeps the network from fine detail; auto: nothing does"}
+    ] = None
 
     def __post_init__(self) -> None:
         for name in ("up", "skip", "kernel_down", "kernel_up", "upsampling"):
@@ -93,31 +107,54 @@ def initialise(module: nn.Module, generator: torch.Generator, device: torch.devi
         if isinstance(part, Conv):
             bound = 1 / math.sqrt(part.weight[0].numel())
             with torch.no_grad():
-                part.weight.uniform_(-bound, bound, generator=generator)
+                part.weight.uniform_(-part.gain * bound, part.gain * bound, generator=generator)
                 part.bias.uniform_(-bound, bound, generator=generator)
+            if isinstance(part.cap, OperatorCap):
+                part.cap.start(part.weight, generator)
+        elif isinstance(part, Centre):
+            nn.init.zeros_(part.bias)
         elif isinstance(part, Norm):
             nn.init.ones_(part.weight)
             nn.init.zeros_(part.bias)
         elif list(part.parameters(recurse=False)):
-            raise TypeError(f"{type(part).__name__} has parameters of its own: build networks of Conv and Norm")
+            raise TypeError(f"{type(part).__name__} has parameters of its own: build networks of Conv, Norm and Centre")
     return module.to(device)
 
 
 class Conv(nn.Module):
-    """A convolution with float32 weights that computes in its input's precision, output size ceil(n / stride)."""
+    """A convolution with float32 weights that computes in its input's precision, output size ceil(n / stride).
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, ndim: int, stride: int = 1, padding: str = "zeros"):
+    A `bound` caps its norm: that of the reshaped matrix, or if `exact` its own.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        ndim: int,
+        stride: int = 1,
+        padding: str = "zeros",
+        bound: float | None = None,
+        exact: bool = False,
+        gain: float = 1.0,
+    ):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs, *[kernel] * ndim))
         self.bias = nn.Parameter(torch.empty(outputs))
         self.stride, self.reflect, self.margin = stride, padding == "reflect", kernel // 2
         self.convolve = F.conv2d if ndim == 2 else F.conv3d
+        self.gain = gain  # of the weights at the start
+        self.cap: Cap | None = None
+        if bound is not None:
+            self.cap = OperatorCap(bound, self.weight.shape) if exact and kernel > 1 else Cap(bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        margin = self.margin
+        margin, weight = self.margin, self.weight if self.cap is None else self.cap(self.weight)
         if self.reflect and margin:
             x, margin = F.pad(x, [margin] * (2 * (x.ndim - 2)), mode="reflect"), 0
-        return self.convolve(x, self.weight.to(x.dtype), self.bias.to(x.dtype), self.stride, margin)
+        return self.convolve(x, weight.to(x.dtype), self.bias.to(x.dtype), self.stride, margin)
 
 
 class Norm(nn.Module):
@@ -138,17 +175,81 @@ class Norm(nn.Module):
         return F.instance_norm(x, weight=self.weight, bias=self.bias)
 
 
+@dataclass(frozen=True)
+class Decoder:
+    """The way up alone, from a small random input: the network of Shi et al. 2022, without its control.
+
+    At each of `depth` levels maps are doubled and convolved twice. The input is taken at the deepest level's size:
+    of a larger z, such as `Fourier` draws, the pixels nearest to it.
+    """
+
+    width: Annotated[int, {"min": 1, "tooltip": "Channels of every layer"}] = 64
+    depth: Annotated[int, {"min": 1, "tooltip": "How often maps are doubled"}] = 5
+    upsampling: Mode | tuple[Mode, ...] = "linear"
+    padding: Literal["zeros", "reflect"] = "zeros"
+    slope: Annotated[float, {"min": 0.0, "max": 1.0, "tooltip": "Of the leaky ReLU below zero"}] = 0.01
+    sigmoid: Annotated[bool, {"tooltip": "Bends the output into the image's range"}] = False
+    control: Annotated[
+        SpectralControl | None, {"tooltip": "Keeps the network from fine detail; auto: nothing does"}
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.depth < 1:
+            raise ValueError(f"Decoder.depth is {self.depth}: a network needs at least one level")
+        if isinstance(self.upsampling, tuple) and len(self.upsampling) != self.depth:
+            raise ValueError(f"Decoder.upsampling has {len(self.upsampling)} values for {self.depth} levels")
+
+    @classmethod
+    def published(cls, bound: float = 1.4) -> Decoder:
+        """Return the network of the denoising and deblocking experiments of Shi et al. 2022, with its bound."""
+        return cls(width=128, padding="reflect", sigmoid=True, control=SpectralControl(bound))
+
+    def build(self, inputs: int, outputs: int, spatial: tuple[int, ...]) -> nn.Module:
+        levels = min(self.depth, deepest(spatial))
+        with torch.device("meta"):
+            return _Up(self, inputs=inputs, outputs=outputs, ndim=len(spatial), levels=levels)
+
+
+class _Up(nn.Module):
+    def __init__(self, spec: Decoder, *, inputs: int, outputs: int, ndim: int, levels: int):
+        super().__init__()
+        self.levels = levels
+        self.start = self.pair(spec, inputs, ndim=ndim, level=levels)
+        self.doubles = nn.ModuleList()
+        self.blocks = nn.ModuleList()
+        for level in reversed(range(levels)):
+            self.doubles.append(_doubling(_level(spec.upsampling, level), spec.control, level=level, ndim=ndim))
+            self.blocks.append(self.pair(spec, spec.width, ndim=ndim, level=level))
+        self.head = _head(spec.width, outputs, control=spec.control, ndim=ndim)
+        self.sigmoid = spec.sigmoid
+
+    @staticmethod
+    def pair(spec: Decoder, inputs: int, *, ndim: int, level: int) -> nn.Sequential:
+        first = _block(inputs, spec.width, 3, spec=spec, ndim=ndim, level=level)
+        return first.extend(_block(spec.width, spec.width, 3, spec=spec, ndim=ndim, level=level))
+
+    def forward(self, z: Tensor) -> Tensor:
+        sizes = [tuple(z.shape[2:])]
+        for _ in range(self.levels):
+            sizes.append(tuple(-(-n // 2) for n in sizes[-1]))
+        x = self.start(F.interpolate(z, sizes.pop(), mode="nearest"))
+        for double, block in zip(self.doubles, self.blocks, strict=True):
+            x = block(_cut(double(x), sizes.pop()))
+        x = self.head(x)
+        return torch.sigmoid(x) if self.sigmoid else x / 4 + 0.5
+
+
 class _Hourglass(nn.Module):
     def __init__(self, spec: Skip, *, inputs: int, outputs: int, ndim: int, levels: int):
         super().__init__()
         body: nn.Module = nn.Identity()
         width = spec.down[0] if levels == 0 else _level(spec.up, 0)
         if levels == 0:
-            body = _block(inputs, width, 3, spec=spec, ndim=ndim)
+            body = _block(inputs, width, 3, spec=spec, ndim=ndim, level=0)
         else:
             body = _Level(spec, 0, inputs=inputs, ndim=ndim, levels=levels)
         self.body = body
-        self.head = Conv(width, outputs, 1, ndim=ndim)
+        self.head = _head(width, outputs, control=spec.control, ndim=ndim)
         self.sigmoid = spec.sigmoid
 
     def forward(self, z: Tensor) -> Tensor:
@@ -164,40 +265,82 @@ class _Level(nn.Module):
         kernel = _level(spec.kernel_down, level)
         last = level + 1 == levels
         self.down = nn.Sequential(
-            *_halve(inputs, width, kernel, spec=spec, ndim=ndim),
-            *_block(width, width, kernel, spec=spec, ndim=ndim),
+            *_halve(inputs, width, kernel, spec=spec, ndim=ndim, level=level),
+            *_block(width, width, kernel, spec=spec, ndim=ndim, level=level),
         )
         self.deeper = nn.Identity() if last else _Level(spec, level + 1, inputs=width, ndim=ndim, levels=levels)
-        self.skip = _block(inputs, skip, 1, spec=spec, ndim=ndim) if skip else None
+        self.skip = _block(inputs, skip, 1, spec=spec, ndim=ndim, level=level) if skip else None
         joined = skip + (width if last else _level(spec.up, level + 1))
-        self.up = nn.Sequential(Norm(joined), *_block(joined, up, _level(spec.kernel_up, level), spec=spec, ndim=ndim))
+        norm = Norm(joined) if spec.control is None else Centre(joined)
+        self.up = nn.Sequential(
+            norm, *_block(joined, up, _level(spec.kernel_up, level), spec=spec, ndim=ndim, level=level)
+        )
         if spec.mix:
-            self.up.extend(_block(up, up, 1, spec=spec, ndim=ndim))
-        self.mode = _interpolation(_level(spec.upsampling, level), ndim)
+            self.up.extend(_block(up, up, 1, spec=spec, ndim=ndim, level=level))
+        self.doubling = _doubling(_level(spec.upsampling, level), spec.control, level=level, ndim=ndim)
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[2:]
-        deep = F.interpolate(self.deeper(self.down(x)), scale_factor=2, mode=self.mode)
-        for axis, length in enumerate(size, 2):
-            deep = deep.narrow(axis, 0, length)
+        deep = _cut(self.doubling(self.deeper(self.down(x))), size)
         return self.up(deep if self.skip is None else torch.cat([self.skip(x), deep], 1))  # type: ignore[no-any-return]
 
 
-def _block(inputs: int, outputs: int, kernel: int, *, spec: Skip, ndim: int) -> nn.Sequential:
+class _Double(nn.Module):
+    """Doubles maps by interpolation."""
+
+    def __init__(self, mode: str):
+        super().__init__()
+        self.mode = mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(x, scale_factor=2, mode=self.mode)
+
+
+def _block(inputs: int, outputs: int, kernel: int, *, spec: Skip | Decoder, ndim: int, level: int) -> nn.Sequential:
     return nn.Sequential(
-        Conv(inputs, outputs, kernel, ndim=ndim, padding=spec.padding),
-        Norm(outputs),
+        _conv(inputs, outputs, kernel, spec=spec, ndim=ndim, level=level),
+        Norm(outputs) if spec.control is None else Centre(outputs),
         nn.LeakyReLU(spec.slope, inplace=True),
     )
 
 
-def _halve(inputs: int, outputs: int, kernel: int, *, spec: Skip, ndim: int) -> Iterable[nn.Module]:
+def _halve(inputs: int, outputs: int, kernel: int, *, spec: Skip, ndim: int, level: int) -> Iterable[nn.Module]:
     stride = 2 if spec.downsampling == "stride" else 1
-    yield Conv(inputs, outputs, kernel, ndim=ndim, stride=stride, padding=spec.padding)
+    yield _conv(inputs, outputs, kernel, spec=spec, ndim=ndim, level=level, stride=stride)
     if spec.downsampling == "average":
         yield (nn.AvgPool2d if ndim == 2 else nn.AvgPool3d)(2, ceil_mode=True)
-    yield Norm(outputs)
+    yield Norm(outputs) if spec.control is None else Centre(outputs)
     yield nn.LeakyReLU(spec.slope, inplace=True)
+
+
+def _conv(
+    inputs: int, outputs: int, kernel: int, *, spec: Skip | Decoder, ndim: int, level: int, stride: int = 1
+) -> Conv:
+    if (control := spec.control) is None:
+        return Conv(inputs, outputs, kernel, ndim=ndim, stride=stride, padding=spec.padding)
+    bound = at_level(control.bound, level)
+    return Conv(
+        inputs, outputs, kernel, ndim=ndim, stride=stride, padding=spec.padding, bound=bound, exact=control.exact,
+        gain=KAIMING,
+    )  # fmt: skip
+
+
+def _head(inputs: int, outputs: int, *, control: SpectralControl | None, ndim: int) -> Conv:
+    if control is None:
+        return Conv(inputs, outputs, 1, ndim=ndim)
+    return Conv(inputs, outputs, 1, ndim=ndim, bound=control.head, exact=control.exact)
+
+
+def _doubling(upsampling: str, control: SpectralControl | None, *, level: int, ndim: int) -> nn.Module:
+    sigma = None if control is None else at_level(control.sigma, level)
+    return _Double(_interpolation(upsampling, ndim)) if sigma is None else GaussianUp(sigma)
+
+
+def _cut(x: Tensor, size: Iterable[int]) -> Tensor:
+    """Return maps cut to a size at their ends."""
+    for axis, length in enumerate(size, 2):
+        x = x.narrow(axis, 0, length)
+    return x
 
 
 def _interpolation(upsampling: str, ndim: int) -> str:
@@ -208,4 +351,4 @@ def _level(value: T | tuple[T, ...], level: int) -> T:
     return value[level] if isinstance(value, tuple) else value
 
 
-NETWORKS = (Skip,)
+NETWORKS = (Skip, Decoder)

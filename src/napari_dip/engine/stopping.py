@@ -15,6 +15,7 @@ from napari_dip.engine.correlation import autocorrelation, grown, reach
 from napari_dip.engine.fit import Iterate
 from napari_dip.engine.noise import estimate_noise
 from napari_dip.engine.problem import Array, Problem
+from napari_dip.engine.sharpness import blur, is_settled, is_steady, planes, relative_sharpness, sharpness
 
 Criterion = Callable[[Iterate], Tensor]
 """Scores an iterate's average: 0-d, stays on the device; lower is better, inf = cannot tell yet."""
@@ -200,6 +201,89 @@ class Discrepancy:
         return problem, score
 
 
+@dataclass(frozen=True)
+class BlurSharpness:
+    """The step where the ratio of blur to sharpness of the outputs stops changing: for networks with spectral control.
+
+    A test of convergence: it does not see noise being learned, which a controlled network must keep from doing. For
+    comparison; `SteadyDetail` does not depend on the image's scale and size.
+
+    Source: Shi et al., IJCV 2022, equation 8 (window 100, threshold 0.01).
+    """
+
+    window: Annotated[int, {"min": 2, "unit": "steps"}] = 100
+    threshold: Annotated[float, {"min": 0.0, "tooltip": "Change of the ratio that counts as none"}] = 0.01
+    every: Steps = 1
+    floor: Steps = 1
+    ceiling: Steps = 10000
+    patience: Steps = 1
+    reveal: Annotated[float, {"min": 0.0, "max": 0.0, "tooltip": "Nothing is hidden"}] = 0.0
+
+    def start(self, problem: Problem, seed: int) -> tuple[Problem, Criterion]:
+        def ratio(x: Tensor) -> Tensor:
+            grey = planes(x)
+            return blur(grey) / sharpness(grey).clamp(min=1e-20)
+
+        return problem, _settling(ratio, is_settled, 2 * self.window + 1, self.window, self.threshold)
+
+
+@dataclass(frozen=True)
+class SteadyDetail:
+    """The step where the ratio of blur to sharpness changes by a small share only: for networks with spectral control.
+
+    As `BlurSharpness`, but sharpness is relative to the image's contrast and taken over a share of its pixels, and the
+    threshold is relative: neither scale nor size of the image matters.
+    """
+
+    window: Annotated[int, {"min": 2, "unit": "scores"}] = 20
+    threshold: Annotated[float, {"min": 0.0, "max": 1.0, "tooltip": "Relative change that counts as none"}] = 0.01
+    every: Steps = 10
+    floor: Steps = 500
+    ceiling: Steps = 10000
+    patience: Steps = 1
+    reveal: Annotated[float, {"min": 0.0, "max": 0.0, "tooltip": "Nothing is hidden"}] = 0.0
+
+    def start(self, problem: Problem, seed: int) -> tuple[Problem, Criterion]:
+        def ratio(x: Tensor) -> Tensor:
+            grey = planes(x)
+            return blur(grey) / relative_sharpness(grey).clamp(min=1e-20)
+
+        return problem, _settling(ratio, is_steady, 2 * self.window, self.window, self.threshold, floor=self.floor)
+
+
+def _settling(
+    ratio: Callable[[Tensor], Tensor],
+    test: Callable[[Tensor, int, float], Tensor],
+    length: int,
+    window: int,
+    threshold: float,
+    *,
+    floor: int = 0,
+) -> Criterion:
+    """Return a criterion that is infinite until the last ratios pass a test, 0 then, and 1 at all later steps.
+
+    The 1 lets a record with fewer scores than were made, replayed, stop soon after.
+    """
+    ratios = torch.zeros(0)
+    met = torch.zeros((), dtype=torch.bool)
+    last = 0
+
+    def score(iterate: Iterate) -> Tensor:
+        nonlocal ratios, met, last
+        device = iterate.x.device
+        if iterate.step < last:  # another fit
+            ratios, met = torch.zeros(0), torch.zeros((), dtype=torch.bool)
+        last = iterate.step
+        newest = ratio(iterate.x).float()[None]
+        ratios, was_met = torch.cat([ratios.to(device), newest])[-length:], met.to(device)
+        if len(ratios) < length or iterate.step < floor:
+            return torch.full((), torch.inf, device=device)
+        met = was_met | test(ratios, window, threshold)
+        return torch.where(was_met, 1.0, torch.where(met, 0.0, torch.inf))
+
+    return score
+
+
 @dataclass(frozen=True, eq=False)
 class OtherExposure:
     """The averaged output that tells best what another exposure of the same scene shows: its noise is another.
@@ -280,4 +364,4 @@ def _sample(shape: tuple[int, ...], most: int, seed: int) -> Tensor:
     return torch.randperm(size, generator=torch.Generator().manual_seed(seed))[:most]
 
 
-RULES = (HeldOut, WindowedVariance, MovingVariance, Discrepancy, FixedSteps)
+RULES = (HeldOut, WindowedVariance, MovingVariance, Discrepancy, BlurSharpness, SteadyDetail, FixedSteps)

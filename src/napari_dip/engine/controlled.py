@@ -1,0 +1,171 @@
+"""What keeps a network from fine detail: capped convolutions, norms that leave the variance, Gaussian up-sampling."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+SQUARINGS = 10  # of the Gram matrix: its 1024th power has next to nothing but its largest eigenvalue
+SETTLING = 100  # power iterations before the first step
+ITERATIONS = 2  # of them in every step
+GRID = {2: 16, 3: 8}  # frequencies per axis at which a convolution's operator norm is looked for
+KAIMING = math.sqrt(6)  # keeps the variance through convolutions and ReLUs, where no norm does
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SpectralControl:
+    """Bounds on how fast a network's output can change from place to place, and so on the frequencies that it learns.
+
+    With it, norms take away the mean alone: a variance of 1 would undo every bound. A value per level: a tuple with
+    the finest level first, whose last value holds for all deeper ones.
+
+    Source: Shi et al., "On Measuring and Controlling the Spectral Bias of the Deep Image Prior", IJCV 2022.
+    """
+
+    bound: Annotated[
+        float | tuple[float, ...] | None, {"min": 0.01, "tooltip": "λ: largest singular value of a convolution"}
+    ] = 1.4
+    head: Annotated[float | None, {"min": 0.01, "tooltip": "λ of the last layer; published: none"}] = None
+    exact: Annotated[bool, {"tooltip": "Bound the convolution's operator norm, not the reshaped matrix's"}] = False
+    sigma: Annotated[
+        float | tuple[float, ...] | None,
+        {"min": 0.01, "unit": "px", "tooltip": "Width of Gaussian up-sampling, in pixels before it"},
+    ] = None
+
+    def __post_init__(self) -> None:
+        for name in ("bound", "head", "sigma"):
+            value = getattr(self, name)
+            for one in value if isinstance(value, tuple) else (value,):
+                if one is not None and not one > 0:
+                    raise ValueError(f"SpectralControl.{name} is {value}: every value must be above 0; None: no {name}")
+
+
+class Cap(nn.Module):
+    """Divides a weight, (outputs, inputs, *kernel), by what its norm exceeds a bound by; no gradient through the norm.
+
+    The norm is the largest singular value of the weight reshaped to (outputs, inputs · kernel), as published: of the
+    convolution's own norm that is at least the kernel's size to the power of -ndim / 2, and at most all.
+    """
+
+    def __init__(self, bound: float):
+        super().__init__()
+        self.bound = bound
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight / (self.norm(weight.detach()) / self.bound).clamp(min=1)
+
+    def norm(self, weight: Tensor) -> Tensor:
+        """Return the largest singular value, 0-d; never less than it is, and at most 0.3 % more."""
+        return largest_singular_value(weight.flatten(1))
+
+
+class OperatorCap(Cap):
+    """The same with the norm of the convolution itself, as it acts on images without a border.
+
+    That is the largest singular value over all frequencies of the transfer matrix. Power iterations at a grid of
+    frequencies go on from step to step; their vectors are buffers, so that a snapshot has them.
+    """
+
+    vectors: Tensor  # (frequencies, inputs, 2): real and imaginary parts
+
+    def __init__(self, bound: float, shape: torch.Size):
+        super().__init__(bound)
+        self.side, self.ndim = GRID[len(shape) - 2], len(shape) - 2
+        half = self.side // 2 + 1
+        self.register_buffer("vectors", torch.empty(self.side ** (self.ndim - 1) * half, shape[1], 2))
+
+    def norm(self, weight: Tensor) -> Tensor:
+        return self.iterated(weight, ITERATIONS)
+
+    @torch.no_grad()
+    def start(self, weight: Tensor, generator: torch.Generator) -> None:
+        """Draw the vectors, and iterate until they are settled."""
+        self.vectors.normal_(generator=generator)
+        self.iterated(weight, SETTLING)
+
+    @torch.no_grad()
+    def iterated(self, weight: Tensor, count: int) -> Tensor:
+        matrix = transfer(weight, self.side)  # (frequencies, outputs, inputs)
+        v = torch.view_as_complex(self.vectors)[..., None]
+        for _ in range(count):
+            v = matrix.mH @ (matrix @ v)
+            v = v / v.norm(dim=1, keepdim=True).clamp(min=1e-20)
+        self.vectors.copy_(torch.view_as_real(v[..., 0]))
+        largest: Tensor = (matrix @ v).norm(dim=1).max()
+        return largest
+
+
+def transfer(weight: Tensor, side: int) -> Tensor:
+    """Return a convolution's transfer matrices on a periodic grid, (frequencies, outputs, inputs), half of them."""
+    axes = tuple(range(2, weight.ndim))
+    spectrum: Tensor = torch.fft.rfftn(weight, s=[side] * len(axes), dim=axes)
+    return spectrum.flatten(2).permute(2, 0, 1)
+
+
+def largest_singular_value(matrix: Tensor) -> Tensor:
+    """Return the largest singular value of a matrix, 0-d, from above.
+
+    With the Gram matrix G of n rows, trace(G^p)^(1/2p) is at least that, and at most n^(1/2p) times it; the power
+    p = 2^SQUARINGS takes that many products. No iteration that could be stuck, nothing kept from step to step.
+    """
+    gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+    scale = gram.diagonal().sum().clamp(min=1e-30)
+    gram, logarithm = gram / scale, scale.log()
+    for squaring in range(1, SQUARINGS + 1):
+        gram = gram @ gram
+        if squaring % 2 == 0:
+            scale = gram.diagonal().sum()
+            gram, logarithm = gram / scale, logarithm + scale.log() / 2**squaring
+    return (logarithm / 2).exp()
+
+
+class Centre(nn.Module):
+    """Each sample's channels less their mean, then a learned offset: the variance, which a bound is about, stays."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.bias = nn.Parameter(torch.empty(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        axes = tuple(range(2, x.ndim))
+        offset = self.bias.to(x.dtype).view(-1, *[1] * len(axes))
+        return x + (offset - x.mean(axes, keepdim=True))
+
+
+class GaussianUp(nn.Module):
+    """Up-sampling by a factor with a Gaussian, (N, C, *spatial) to (N, C, *factor · spatial): constants stay.
+
+    Centres of pixels are aligned as in linear interpolation. Towards a width of 0 it becomes nearest-neighbour.
+
+    Parameters
+    ----------
+    sigma : float
+        Width, in pixels before up-sampling: a frequency f, in cycles per such pixel, keeps exp(-2 π² σ² f²).
+    """
+
+    def __init__(self, sigma: float, factor: int = 2):
+        super().__init__()
+        self.sigma, self.factor = sigma, factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        for axis in range(2, x.ndim):
+            x = (x.movedim(axis, -1) @ self.matrix(x.shape[axis], x).T).movedim(-1, axis)
+        return x
+
+    def matrix(self, n: int, like: Tensor) -> Tensor:
+        """Return what up-samples a row of n pixels, (factor · n, n): rows of sum 1, at the border too."""
+        places = (torch.arange(self.factor * n, device=like.device) + 0.5) / self.factor - 0.5
+        exponent = -0.5 * ((torch.arange(n, device=like.device) - places[:, None]) / self.sigma).square()
+        weights = (exponent - exponent.amax(1, keepdim=True)).exp()
+        return (weights / weights.sum(1, keepdim=True)).to(like.dtype)
+
+
+def at_level(value: T | tuple[T, ...], level: int) -> T:
+    """Return a level's value, the finest's index being 0; the last one holds for all deeper levels."""
+    return value[min(level, len(value) - 1)] if isinstance(value, tuple) else value
