@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import napari_dip as dip
-from napari_dip.engine.controlled import Cap, Centre, GaussianUp, largest_singular_value
+from napari_dip.engine.controlled import NARROWEST, WIDEST, Cap, Centre, GaussianUp, follow, largest_singular_value
 from napari_dip.engine.networks import Conv, Norm, initialise
 
 CPU = torch.device("cpu")
@@ -170,6 +170,42 @@ def test_a_controlled_fit_goes_on_from_a_snapshot_as_if_it_had_not_been_interrup
     assert torch.equal(resumed.average, iterate.average)
     has_vectors = any("vectors" in name for name in state.weights)
     assert has_vectors == exact
+
+
+def test_a_bound_that_follows_narrows_where_the_residual_is_weaker_than_noise_and_stays_within_limits():
+    cap = Cap(1.0, adapts=True)
+    cap.start(torch.eye(3), generator())
+    for chi2, expected in ((1.0, 1.0), (0.5, None), (0.9, None), (4.0, WIDEST), (1e-3, NARROWEST)):
+        before = float(cap.slack)
+        for _ in range(1000):
+            follow([cap], torch.tensor(chi2))
+        if expected is None:
+            assert float(cap.slack) < before
+        else:
+            assert float(cap.slack) == pytest.approx(expected)
+
+
+def test_a_fit_lets_its_bounds_follow_the_noise_that_it_is_told():
+    """Of the same image: told that there is much noise it narrows them, told of little it widens them."""
+    y = torch.rand(1, 32, 32, generator=generator())
+    control = dip.SpectralControl(1.0, adapt=True)
+    prior = dip.Prior(dip.Decoder(width=8, depth=2, control=control), dip.Fourier(channels=3))
+    slack = []
+    for variance in (10.0, 1e-4):
+        noise = dip.NoiseModel(torch.zeros(1), torch.full((1,), variance), torch.full((1,), variance))
+        problem = dip.Problem(y, (1, 32, 32), noise=noise)
+        state = next(itertools.islice(dip.fit(problem, prior, CPU), 49, 50)).snapshot()
+        slack.append({float(value) for name, value in state.weights.items() if "slack" in name})
+    assert [len(values) for values in slack] == [1, 1]
+    assert max(slack[0]) < 1 < max(slack[1])
+
+
+def test_where_the_noise_cannot_be_told_bounds_stay_as_they_are():
+    y = torch.rand(1, 20, 20, generator=generator())
+    control = dip.SpectralControl(1.0, adapt=True)
+    prior = dip.Prior(dip.Decoder(width=8, depth=2, control=control), dip.Fourier(channels=3))
+    state = next(itertools.islice(dip.fit(dip.Problem(y, (1, 20, 20)), prior, CPU), 19, 20)).snapshot()
+    assert {float(value) for name, value in state.weights.items() if "slack" in name} == {1.0}
 
 
 def test_a_bound_keeps_a_fit_from_the_noise(noisy):

@@ -13,6 +13,8 @@ SQUARINGS = 10  # of the Gram matrix: its 1024th power has next to nothing but i
 SETTLING = 100  # power iterations before the first step
 ITERATIONS = 2  # of them in every step
 GRID = {2: 16, 3: 8}  # frequencies per axis at which a convolution's operator norm is looked for
+PACE = 0.002  # per step: how fast λ follows the noise
+NARROWEST, WIDEST = 0.25, 1.5  # in units of the bound given: how far
 KAIMING = math.sqrt(6)  # keeps the variance through convolutions and ReLUs, where no norm does
 
 T = TypeVar("T")
@@ -32,6 +34,7 @@ class SpectralControl:
         float | tuple[float, ...] | None, {"min": 0.01, "tooltip": "λ: largest singular value of a convolution"}
     ] = 1.4
     head: Annotated[float | None, {"min": 0.01, "tooltip": "λ of the last layer; published: none"}] = None
+    adapt: Annotated[bool, {"tooltip": "λ follows the noise: less while the residual is weaker than noise"}] = False
     exact: Annotated[bool, {"tooltip": "Bound the convolution's operator norm, not the reshaped matrix's"}] = False
     sigma: Annotated[
         float | tuple[float, ...] | None,
@@ -53,12 +56,20 @@ class Cap(nn.Module):
     convolution's own norm that is at least the kernel's size to the power of -ndim / 2, and at most all.
     """
 
-    def __init__(self, bound: float):
+    slack: Tensor  # 0-d: what the bound is multiplied by
+
+    def __init__(self, bound: float, *, adapts: bool = False):
         super().__init__()
-        self.bound = bound
+        self.bound, self.adapts = bound, adapts
+        self.register_buffer("slack", torch.empty(()))
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight / (self.norm(weight.detach()) / self.bound).clamp(min=1)
+        return weight / (self.norm(weight.detach()) / (self.bound * self.slack)).clamp(min=1)
+
+    @torch.no_grad()
+    def start(self, weight: Tensor, generator: torch.Generator) -> None:
+        """Set the buffers to what they are before the first step."""
+        self.slack.fill_(1)
 
     def norm(self, weight: Tensor) -> Tensor:
         """Return the largest singular value, 0-d; never less than it is, and at most 0.3 % more."""
@@ -74,8 +85,8 @@ class OperatorCap(Cap):
 
     vectors: Tensor  # (frequencies, inputs, 2): real and imaginary parts
 
-    def __init__(self, bound: float, shape: torch.Size):
-        super().__init__(bound)
+    def __init__(self, bound: float, shape: torch.Size, *, adapts: bool = False):
+        super().__init__(bound, adapts=adapts)
         self.side, self.ndim = GRID[len(shape) - 2], len(shape) - 2
         half = self.side // 2 + 1
         self.register_buffer("vectors", torch.empty(self.side ** (self.ndim - 1) * half, shape[1], 2))
@@ -85,7 +96,7 @@ class OperatorCap(Cap):
 
     @torch.no_grad()
     def start(self, weight: Tensor, generator: torch.Generator) -> None:
-        """Draw the vectors, and iterate until they are settled."""
+        super().start(weight, generator)
         self.vectors.normal_(generator=generator)
         self.iterated(weight, SETTLING)
 
@@ -99,6 +110,20 @@ class OperatorCap(Cap):
         self.vectors.copy_(torch.view_as_real(v[..., 0]))
         largest: Tensor = (matrix @ v).norm(dim=1).max()
         return largest
+
+
+@torch.no_grad()
+def follow(caps: list[Cap], chi2: Tensor) -> None:
+    """Tighten bounds by a little where a residual is weaker than noise, and widen them where it is stronger.
+
+    Parameters
+    ----------
+    chi2 : Tensor
+        The residual's mean square in units of the noise's variance, 0-d: at 1 bounds stay.
+    """
+    change = (PACE * chi2.clamp(min=1e-6).log().clamp(-1, 1)).exp()
+    for cap in caps:
+        cap.slack.mul_(change).clamp_(NARROWEST, WIDEST)
 
 
 def transfer(weight: Tensor, side: int) -> Tensor:

@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_dip.engine.controlled import Cap, follow
 from napari_dip.engine.networks import Network, Skip, initialise
+from napari_dip.engine.noise import NoiseModel, estimate_noise
 from napari_dip.engine.problem import Problem, RestorationError
 
 CHECK_EVERY = 10  # steps between looks at the loss: each look waits for the device
@@ -197,6 +199,9 @@ class _Run:
         self.noise = torch.empty_like(self.z)
         self.noise_in_memory = self.noise.as_strided((self.noise.numel(),), (1,))
         self.generator = torch.Generator(device).manual_seed(seed)
+        self.caps = [part for part in network.modules() if isinstance(part, Cap) and part.adapts]
+        self.law = _noise(problem) if self.caps else None
+        self.known = self.problem.known() if self.caps else torch.empty(0)
         self.parameters = list(self.modules.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, lr=prior.learning_rate, fused=device.type != "mps")
         self.average = torch.zeros(problem.shape, device=device)
@@ -231,15 +236,24 @@ class _Run:
         if self.problem.floor is not None:
             x = above(x, self.problem.floor)
         loss = self.likelihood(self.forward(x), self.problem.y, self.problem.weight)
+        predicted = self.forward(x)
+        loss = self.likelihood(predicted, self.problem.y, self.problem.weight)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.parameters, self.prior.clip)
         self.optimizer.step()
+        if self.law is not None:
+            follow(self.caps, self.chi2(predicted.detach(), self.law))
         self.step += 1
         x, loss = x.detach(), loss.detach()
         # the plain mean of the first outputs, until the exponential average has enough of a past
         self.average.lerp_(x, max(1 - self.prior.averaging, 1 / self.step))
         return x, loss
+
+    def chi2(self, predicted: Tensor, law: NoiseModel) -> Tensor:
+        """Return the residual's mean square in units of the noise's variance, 0-d."""
+        relative = (predicted - self.problem.y).square() / law.variance(predicted).clamp(min=1e-12)
+        return (relative * self.known).sum() / self.known.sum()
 
     def roll_back(self, good: State, failures: int) -> None:
         if failures > PATIENCE_WITH_DIVERGENCE:
@@ -282,6 +296,11 @@ def above(x: Tensor, floor: Tensor) -> Tensor:
     """
     floor = floor.to(x.device).view(-1, *[1] * (x.ndim - 1))
     return floor + BEND * F.softplus((x - floor) / BEND)
+
+
+def _noise(problem: Problem) -> NoiseModel | None:
+    """Return the noise of a problem; None where it cannot be told: a bound that would follow it then stays."""
+    return problem.noise or estimate_noise(problem.y.detach().cpu(), problem.known().cpu())
 
 
 def _diverged(loss: float, reference: float | None, tolerance: float) -> bool:

@@ -50,7 +50,7 @@ class FrameFit:
         self.scale = run.scale.of(run.axes, frame)
         self.problem = _problem(run, frame, self.scale)
         run.remarks |= dict.fromkeys(self.problem.notes)
-        self.meter = BandMeter(self.problem.y, self.problem.known())
+        self.meter = BandMeter(self.problem.y, self.problem.known()) if self.problem.is_image else None
         self.pilot: Pilot | None = None
         self.guide: Tensor | None = None  # without the held-out elements
         self.members: list[Member] = []
@@ -348,10 +348,11 @@ class Member:
 
     def measure(self, iterate: Iterate) -> None:
         """Record the frequency bands of the averaged output, now and then: it must cost next to nothing."""
-        if iterate.step < RECORD_EVERY + (self.fit.band_steps[-1] if self.fit.band_steps else 0):
+        meter = self.frame.meter
+        if meter is None or iterate.step < RECORD_EVERY + (self.fit.band_steps[-1] if self.fit.band_steps else 0):
             return
         with torch.no_grad():
-            self.fit.bands.append(self.frame.meter.row(iterate.forward(iterate.average)))
+            self.fit.bands.append(meter.row(iterate.forward(iterate.average)))
         self.fit.band_steps.append(iterate.step)
 
     @property

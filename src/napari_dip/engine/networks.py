@@ -109,7 +109,7 @@ def initialise(module: nn.Module, generator: torch.Generator, device: torch.devi
             with torch.no_grad():
                 part.weight.uniform_(-part.gain * bound, part.gain * bound, generator=generator)
                 part.bias.uniform_(-bound, bound, generator=generator)
-            if isinstance(part.cap, OperatorCap):
+            if part.cap is not None:
                 part.cap.start(part.weight, generator)
         elif isinstance(part, Centre):
             nn.init.zeros_(part.bias)
@@ -138,6 +138,7 @@ class Conv(nn.Module):
         padding: str = "zeros",
         bound: float | None = None,
         exact: bool = False,
+        adapts: bool = False,
         gain: float = 1.0,
     ):
         super().__init__()
@@ -148,7 +149,9 @@ class Conv(nn.Module):
         self.gain = gain  # of the weights at the start
         self.cap: Cap | None = None
         if bound is not None:
-            self.cap = OperatorCap(bound, self.weight.shape) if exact and kernel > 1 else Cap(bound)
+            is_operator = exact and kernel > 1  # of a 1 x 1 kernel both norms are the same
+            shape = self.weight.shape
+            self.cap = OperatorCap(bound, shape, adapts=adapts) if is_operator else Cap(bound, adapts=adapts)
 
     def forward(self, x: Tensor) -> Tensor:
         margin, weight = self.margin, self.weight if self.cap is None else self.cap(self.weight)
@@ -321,7 +324,7 @@ def _conv(
     bound = at_level(control.bound, level)
     return Conv(
         inputs, outputs, kernel, ndim=ndim, stride=stride, padding=spec.padding, bound=bound, exact=control.exact,
-        gain=KAIMING,
+        adapts=control.adapt, gain=KAIMING,
     )  # fmt: skip
 
 

@@ -1,0 +1,138 @@
+"""Spectral control over a long run: how far the last step is from the best one, with and without it, and for which λ.
+
+    python benchmarks/spectral_bias.py DATA                       # runs what is not there yet, then prints the table
+    python benchmarks/spectral_bias.py DATA --steps 10000 --side 128 --width 64
+    python benchmarks/spectral_bias.py DATA --table               # what benchmarks/results/spectral_bias.json says
+
+DATA is a folder with dip_released/ and micro_w2s/. Centre crops of two photographs and of the clean image of a
+micrograph, scaled to its 0.1 and 99.9 percentiles; white noise of σ = 25 of 255, not clipped. All variants have the
+same decoder, input, learning rate and seed. Resumable: the JSON is written after each run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as imageio
+import numpy as np
+import tifffile
+import torch
+from main_job import machine
+from torch import Tensor
+
+import napari_dip as dip
+from napari_dip.engine import devices
+from napari_dip.engine.spectral import BandMeter
+
+RESULTS = Path(__file__).parent / "results" / "spectral_bias.json"
+CROPS = {
+    "F16": "dip_released/denoise25_F16_GT.png",
+    "hill": "dip_released/denoise25_hill_GT.png",
+    "micrograph": "micro_w2s/001_0_clean.tif",
+}
+CONTROLS: dict[str, dip.SpectralControl | None] = {
+    "plain": None,
+    "adaptive": dip.SpectralControl(1.4, adapt=True),
+    "λ 1.4": dip.SpectralControl(1.4),
+    "λ 1.0": dip.SpectralControl(1.0),
+    "λ 1.2": dip.SpectralControl(1.2),
+    "λ 2.0": dip.SpectralControl(2.0),
+}
+RULES: dict[str, dip.StoppingRule] = {"BlurSharpness": dip.BlurSharpness(), "SteadyDetail": dip.SteadyDetail()}
+SIGMA, EVERY, RATE, LAST = 25 / 255, 25, 0.001, 100
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--side", type=int, default=96)
+    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--variants", default=",".join(CONTROLS))
+    parser.add_argument("--crops", default=",".join(CROPS))
+    parser.add_argument("--table", action="store_true")
+    options = parser.parse_args()
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"machine": machine(), "runs": {}}
+    for variant in [] if options.table else options.variants.split(","):
+        for crop in options.crops.split(","):
+            name = f"{crop} | {variant} | {options.side} px, {options.width} channels, {options.steps} steps"
+            name += f", seed {options.seed}"
+            if name not in results["runs"]:
+                results["runs"][name] = run(options, crop, CONTROLS[variant])
+                RESULTS.write_text(json.dumps(results, ensure_ascii=False))
+                print(name, flush=True)
+    print(table(results["runs"]))
+
+
+def clean_crop(data: Path, crop: str, side: int) -> Tensor:
+    """Return the clean crop, (C, side, side), 0 to 1."""
+    path = data / CROPS[crop]
+    if path.suffix == ".tif":
+        values = tifffile.imread(path).astype(np.float32)
+        values = values.reshape(-1, *values.shape[-2:])[:1]
+        low, high = np.percentile(values, [0.1, 99.9])
+        image = (values - low) / (high - low)
+    else:
+        image = imageio.imread(path)[..., :3].astype(np.float32).transpose(2, 0, 1) / 255
+    top, left = ((n - side) // 2 for n in image.shape[1:])
+    return torch.from_numpy(image[:, top : top + side, left : left + side].copy())
+
+
+def run(options: argparse.Namespace, crop: str, control: dip.SpectralControl | None) -> dict[str, Any]:
+    """Return what a fit came through: PSNR of single and averaged outputs, and of the residual power and likeness."""
+    clean = clean_crop(options.data, crop, options.side)
+    generator = torch.Generator().manual_seed(len(crop) + 1000 * options.seed)
+    y = clean + SIGMA * torch.randn(clean.shape, generator=generator)
+    problem = dip.Problem(y, tuple(y.shape))
+    prior = dip.Prior(dip.Decoder(width=options.width, control=control), dip.Fourier(), learning_rate=RATE)
+    criteria = {name: rule.start(problem, options.seed)[1] for name, rule in RULES.items()}
+    kept: dict[str, Any] = {"single": [], "average": [], "chi2": [], "neighbours": [], "bands": [], "stops": {}}
+    meter, device = BandMeter(y, torch.ones_like(y) > 0), torch.device("cpu")
+    started = time.process_time()
+    for iterate in dip.fit(problem, prior, device, precision=devices.precision(device), seed=options.seed):
+        for name, rule in RULES.items():
+            if iterate.step % rule.every == 0 and name not in kept["stops"] and float(criteria[name](iterate)) == 0:
+                psnrs = [round(psnr(x, clean), 3) for x in (iterate.x, iterate.average)]
+                kept["stops"][name] = [iterate.step, *psnrs]
+        if iterate.step % EVERY == 0:
+            residual = (y - iterate.x) / SIGMA
+            kept["single"].append(round(psnr(iterate.x, clean), 3))
+            kept["average"].append(round(psnr(iterate.average, clean), 3))
+            kept["chi2"].append(round(float(residual.square().mean()), 4))
+            kept["neighbours"].append(round(float((residual[..., 1:] * residual[..., :-1]).mean()), 4))
+        if iterate.step % (10 * EVERY) == 0:
+            kept["bands"].append([value if math.isfinite(value) else None for value in meter.row(iterate.average)])
+        if iterate.step >= options.steps:
+            return {**kept, "seconds": round(time.process_time() - started, 1)}
+    raise AssertionError("a fit does not end by itself")
+
+
+def psnr(x: Tensor, clean: Tensor) -> float:
+    return float(-10 * (x.clamp(0, 1) - clean).square().mean().log10())
+
+
+def table(runs: dict[str, Any]) -> str:
+    """Return for each run its peak, its end (the mean of the last hundred steps) and what lies between, in dB."""
+    lines = ["| run | peak | at step | end | end - peak | averaged: peak | end | χ² at the end | "
+             "BlurSharpness: step, dB | SteadyDetail: step, dB | CPU ms a step |", "|" + "---|" * 11]  # fmt: skip
+    for name, one in sorted(runs.items()):
+        single, average = np.array(one["single"]), np.array(one["average"])
+        end = single[-LAST // EVERY :].mean()
+        stops = [one["stops"].get(rule, ["-", "-"])[:2] for rule in RULES]
+        lines.append(
+            f"| {name.replace(' | ', ', ')} | {single.max():.2f} | {EVERY * (1 + int(single.argmax()))} | {end:.2f} | "
+            f"{end - single.max():+.2f} | {average.max():.2f} | {average[-1]:.2f} | {one['chi2'][-1]:.2f} | "
+            f"{stops[0][0]}, {stops[0][1]} | {stops[1][0]}, {stops[1][1]} | "
+            f"{1000 * one['seconds'] / (EVERY * len(single)):.0f} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
