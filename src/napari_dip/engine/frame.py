@@ -202,8 +202,6 @@ class FrameFit:
         if self.pilot is None:
             return "there is no pilot to compare the fits with"
         if not self.problem.is_judged_by_pixels:
-            return "held-out pixels do not tell how good the result is"
-        if not self.problem.is_judged_by_pixels:
             return "held-out pixels tell nothing of what this task does"
         if any(reach(self.pilot.noise.correlation)):
             return "the noise is correlated from pixel to pixel"
