@@ -311,3 +311,20 @@ def test_a_colour_takes_the_place_of_labels_for_inpainting(unplaced: DeepImagePr
     form.editors["mask_colour"].value = "#ff"
     assert "is no colour" in said(unplaced)
     assert not unplaced.run_button.isEnabled()
+
+
+def test_a_psf_may_be_a_layer_of_any_size_or_a_model(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    psf = model.add_image(np.outer([1, 2, 1], [1, 2, 1]).astype(float), name="PSF")
+    model.add_image(picture(32, 32), name="blurred")
+    unplaced.inputs.image.layer = model.layers["blurred"]
+    unplaced.inputs.task_edit.combo.setCurrentText("Deconvolve")
+    unplaced.inputs.check()
+    combo = unplaced.inputs.others[dip.Deconvolve, "psf"]
+    combo.layer = None
+    unplaced.inputs.check()
+    assert unplaced.run_button.isEnabled()
+    assert unplaced.inputs.task().model == dip.GaussianPSF()  # type: ignore[attr-defined]
+    assert unplaced.inputs.task().psf is None  # type: ignore[attr-defined]
+    combo.layer = psf
+    np.testing.assert_array_equal(unplaced.inputs.task().psf, psf.data)  # type: ignore[attr-defined]
+    assert unplaced.run_button.isEnabled()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from napari_dip.engine.convolve import Convolution, margins_of
 from napari_dip.engine.noise import NoiseLaw
-from napari_dip.engine.problem import Kernel, Mask, NoiseWeighted, Problem
+from napari_dip.engine.problem import Kernel, Mask, Problem
 from napari_dip.engine.psf import PSF, GaussianPSF, checked
 from napari_dip.engine.stopping import HeldOut, StoppingRule
 
@@ -56,6 +56,5 @@ class Deconvolve:
             forward=forward,
             field=forward.field,
             is_linear=True,
-            likelihood=NoiseWeighted(),
             notes=() if self.psf is None else notes,
         )
