@@ -28,6 +28,7 @@ class Finer:
     noise: ClassVar[None] = None
     mask: ClassVar[None] = None
     fills: ClassVar[bool] = False
+    floor: ClassVar[None] = None
     keeps_known: ClassVar[bool] = False
     factors: ClassVar[tuple[float, ...]] = (2.0, 3.0)
     caution: ClassVar[str] = "not measured"
