@@ -103,6 +103,22 @@ def guided(drawing: Drawing) -> None:
     drawing.save("guided", beside(image, guide, result.image, limits=(0, 255), zoom=2))
 
 
+def deblock(drawing: Drawing) -> None:
+    """Draw the compressed cat, and the same without the traces of JPEG."""
+    sample = samples.compressed_cat()
+    result = dip.restore(sample.image, dip.Deblock(), max_steps=drawing.max_steps, device=drawing.device)
+    print(f"deblock: {decibels(sample, sample.image):.2f} -> {decibels(sample, result.image):.2f} dB")
+    drawing.save("deblock", beside(sample.image, result.image, limits=(0, 255), zoom=2))
+
+
+def enhance(drawing: Drawing) -> None:
+    """Draw the hazy moon, and the same with stronger detail."""
+    sample = samples.hazy_moon()
+    task = dip.Enhance(amount=2, size=12)
+    result = dip.restore(sample.image, task, max_steps=drawing.max_steps, device=drawing.device)
+    drawing.save("enhance", beside(sample.image, result.image, limits=span(sample.truth), zoom=2))
+
+
 def stop(drawing: Drawing) -> None:
     """Plot the held-out score over the steps, and what the rule cannot see: the distance from the truth."""
     sample = samples.micrograph()
@@ -220,6 +236,8 @@ PICTURES: dict[str, Callable[[Drawing], None]] = {
     "inpaint": inpaint,
     "super-resolve": super_resolve,
     "guided": guided,
+    "deblock": deblock,
+    "enhance": enhance,
     "stop": stop,
     "window": window,
 }
