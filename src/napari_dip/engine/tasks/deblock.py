@@ -33,6 +33,7 @@ class Deblock:
     mask: ClassVar[Mask | None] = None
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
+    floor: ClassVar[float | None] = None
     factors: ClassVar[tuple[float, ...]] = ()
     caution: ClassVar[str] = ""
 

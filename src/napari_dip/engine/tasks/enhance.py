@@ -67,6 +67,7 @@ class Enhance:
     mask: ClassVar[Mask | None] = None
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
+    floor: ClassVar[float | None] = None
     factors: ClassVar[tuple[float, ...]] = ()
     caution: ClassVar[str] = "Detail is made stronger for the eye: not for quantification"
 
