@@ -61,7 +61,7 @@ class Cap(nn.Module):
     def __init__(self, bound: float, *, adapts: bool = False):
         super().__init__()
         self.bound, self.adapts = bound, adapts
-        self.register_buffer("slack", torch.empty(()))
+        self.register_buffer("slack", torch.ones(()))
 
     def forward(self, weight: Tensor) -> Tensor:
         return weight / (self.norm(weight.detach()) / (self.bound * self.slack)).clamp(min=1)
