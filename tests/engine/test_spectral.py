@@ -124,6 +124,11 @@ def test_a_row_of_the_record_is_the_measure_of_all_channels():
         assert np.allclose(meter.row(image), expected, atol=2e-4)
 
 
+def test_data_that_are_no_image_have_no_bands():
+    result = dip.reconstruct(np.ones(30), lambda x: x.flatten()[:30], (16, 16), span=(0, 2), stop=dip.FixedSteps(60))
+    assert result.fits[0].bands == []
+
+
 def test_a_run_records_its_bands_and_they_fill_from_coarse_to_fine(noisy):
     result = dip.restore(noisy, preset="plain", stop=dip.FixedSteps(300))
     fit = result.fits[0]

@@ -179,9 +179,12 @@ class GaussianUp(nn.Module):
         self.sigma, self.factor = sigma, factor
 
     def forward(self, x: Tensor) -> Tensor:
-        for axis in range(2, x.ndim):
-            x = (x.movedim(axis, -1) @ self.matrix(x.shape[axis], x).T).movedim(-1, axis)
-        return x
+        x = x.movedim(1, -1)  # as channels-last tensors lie in memory: each axis is one product
+        for axis in range(1, x.ndim - 1):
+            before, n, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
+            rows = self.matrix(n, x) @ x.reshape(math.prod(before), n, math.prod(after))
+            x = rows.reshape(*before, self.factor * n, *after)
+        return x.movedim(-1, 1)
 
     def matrix(self, n: int, like: Tensor) -> Tensor:
         """Return what up-samples a row of n pixels, (factor · n, n): rows of sum 1, at the border too."""

@@ -235,7 +235,6 @@ class _Run:
         x = self.network(z)[0].float()  # (C, *spatial)
         if self.problem.floor is not None:
             x = above(x, self.problem.floor)
-        loss = self.likelihood(self.forward(x), self.problem.y, self.problem.weight)
         predicted = self.forward(x)
         loss = self.likelihood(predicted, self.problem.y, self.problem.weight)
         self.optimizer.zero_grad()
@@ -300,6 +299,8 @@ def above(x: Tensor, floor: Tensor) -> Tensor:
 
 def _noise(problem: Problem) -> NoiseModel | None:
     """Return the noise of a problem; None where it cannot be told: a bound that would follow it then stays."""
+    if problem.noise is None and not problem.is_image:
+        return None
     return problem.noise or estimate_noise(problem.y.detach().cpu(), problem.known().cpu())
 
 

@@ -346,8 +346,8 @@ class Member:
 
     def measure(self, iterate: Iterate) -> None:
         """Record the frequency bands of the averaged output, now and then: it must cost next to nothing."""
-        meter = self.frame.meter
-        if meter is None or iterate.step < RECORD_EVERY + (self.fit.band_steps[-1] if self.fit.band_steps else 0):
+        meter, last = self.frame.meter, self.fit.band_steps[-1] if self.fit.band_steps else 0
+        if meter is None or iterate.step < last + RECORD_EVERY:
             return
         with torch.no_grad():
             self.fit.bands.append(meter.row(iterate.forward(iterate.average)))
