@@ -281,7 +281,7 @@ def test_memory_and_other_failures_are_told_in_words(noisy, monkeypatch, error, 
     def fail(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr("napari_dip.engine.frame.fit", fail)
+    monkeypatch.setattr("napari_dip.engine.member.fit", fail)
     with pytest.raises(dip.RestorationError, match=words):
         dip.restore(noisy)
     assert not issubclass(dip.RestorationError, RuntimeError)

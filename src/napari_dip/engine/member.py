@@ -1,0 +1,150 @@
+"""One fit of a frame, from its start to its stop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from napari_dip.engine.fit import Iterate, Prior, State, fit
+from napari_dip.engine.outcome import Fit, Phase, Progress
+from napari_dip.engine.problem import Array, Problem
+from napari_dip.engine.spectral import RECORD_EVERY
+from napari_dip.engine.stopping import Criterion
+
+if TYPE_CHECKING:
+    from napari_dip.engine.frame import FrameFit
+
+
+@dataclass(frozen=True, eq=False)
+class _Best:
+    """The iterate with the best score so far."""
+
+    average: Tensor  # (C, *spatial), scaled
+    step: int
+    score: float
+    state: State | None
+
+
+class Member:
+    """One fit of a frame, from its start to its stop."""
+
+    def __init__(self, frame: FrameFit, prior: Prior, problem: Problem, *, seed: int, left: int):
+        self.frame, self.run, self.prior, self.problem = frame, frame.run, prior, problem
+        self.seed, self.left = seed, left
+        self.taken = sum(one.fit.last_step + one.fit.revealed for one in frame.members)  # steps, by members before
+        self.fit: Fit = Fit(frame.frame, len(frame.members))
+        self.best: _Best | None = None
+        self.newest: Iterate | None = None
+        self.revealed: Tensor | None = None
+        self.snapshots: dict[int, Array] = {}
+        self.is_done = False
+
+    def progress(self, hidden: Problem, criterion: Criterion) -> Iterator[Progress]:
+        run, rule, started = self.run, self.run.rule, time.perf_counter()
+        run.clock.clear()
+        run.clock.append(started)
+        for iterate in self.iterates(hidden):
+            score = float(criterion(iterate)) if iterate.step % rule.every == 0 else None
+            self.keep(iterate, score)
+            yield from self.report("fitting", iterate.step, score)
+            if reason := self.reason(iterate.step):
+                self.fit.ended, self.fit.last_step = reason, iterate.step
+                break
+        self.is_done = not run.control.is_stopped and not run.is_late
+        if self.reveals and self.is_done:
+            yield from self.reveal()
+        if self.best is None and self.newest is not None:
+            self.fit.best_step = self.newest.step
+        self.fit.seconds = time.perf_counter() - started
+
+    def iterates(self, problem: Problem, start: State | None = None) -> Iterator[Iterate]:
+        run = self.run
+        return fit(problem, self.prior, run.device, precision=run.precision, seed=self.seed, start=start)
+
+    def keep(self, iterate: Iterate, score: float | None) -> None:
+        """Remember an iterate that scored best, and the outputs that were asked for."""
+        self.newest = iterate
+        if score is not None:
+            self.fit.steps.append(iterate.step)
+            self.fit.scores.append(score)
+            self.measure(iterate)
+            if score < (self.best.score if self.best else math.inf):
+                state = iterate.snapshot() if self.run.rule.reveal else None
+                self.best = _Best(iterate.average.clone(), iterate.step, score, state)
+        self.fit.best_step = self.best.step if self.best else iterate.step
+        if self.run.keep_every and iterate.step % self.run.keep_every == 0:
+            self.snapshots[iterate.step] = self.problem.field(iterate.average).cpu().numpy().copy()
+
+    def measure(self, iterate: Iterate) -> None:
+        """Record the frequency bands of the averaged output, now and then: it must cost next to nothing."""
+        meter, last = self.frame.meter, self.fit.band_steps[-1] if self.fit.band_steps else 0
+        if meter is None or iterate.step < last + RECORD_EVERY:
+            return
+        with torch.no_grad():
+            self.fit.bands.append(meter.row(iterate.forward(iterate.average)))
+        self.fit.band_steps.append(iterate.step)
+
+    @property
+    def unseen(self) -> Tensor:
+        """The best averaged output of those that have not seen the held-out pixels; before a score, the newest."""
+        assert self.newest is not None  # noqa: S101  only asked for after a step
+        return self.best.average if self.best else self.newest.average
+
+    @property
+    def output(self) -> Tensor:
+        return self.unseen if self.revealed is None else self.revealed
+
+    @property
+    def forward(self) -> Callable[[Tensor], Tensor]:
+        assert self.newest is not None  # noqa: S101
+        return self.newest.forward
+
+    def reason(self, step: int) -> str | None:
+        """Return why the fit ends at this step, in words; None: it goes on."""
+        rule, limits = self.run.rule, self.run.limits
+        since = step - (self.best.step if self.best else step)
+        if self.run.control.is_stopped:
+            return "stopped by the user"
+        if step >= (ceiling := self.ceiling):
+            return f"reached {ceiling} steps"
+        if self.run.is_late:
+            return f"reached {limits.seconds:g} seconds"
+        if step >= rule.floor and since >= rule.patience:
+            return f"no better score for {since} steps"
+        return None
+
+    @property
+    def ceiling(self) -> int:
+        limits = (self.run.limits.steps, self.run.most if self.frame.pilot else None)
+        return min([self.run.rule.ceiling, *(limit for limit in limits if limit is not None)])
+
+    @property
+    def reveals(self) -> int:
+        """Steps of the last phase."""
+        wanted = math.ceil(self.run.rule.reveal * (self.best.step if self.best else 0))
+        most = self.run.limits.steps
+        return wanted if most is None else max(0, min(wanted, most - self.fit.last_step))
+
+    def reveal(self) -> Iterator[Progress]:
+        """Go on from the best iterate with nothing hidden, so that held-out pixels are used too."""
+        best = self.best
+        if best is None or best.state is None:
+            return
+        for iterate in self.iterates(self.problem, best.state):
+            self.newest, self.revealed, self.fit.revealed = iterate, iterate.average, iterate.step - best.step
+            yield from self.report("revealing", self.fit.last_step + self.fit.revealed, None)
+            if self.run.control.is_stopped or self.run.is_late or self.fit.revealed >= self.reveals:
+                return
+
+    def report(self, phase: Phase, step: int, score: float | None) -> Iterator[Progress]:
+        rule = self.run.rule
+        since = self.best.step if self.best else step
+        end = self.fit.last_step or min(self.ceiling, max(rule.floor, since + rule.patience))
+        expected = self.taken + (end + self.reveals) * (1 + self.left)  # the members to come like this one
+        return self.frame.report(phase, self.fit, step=self.taken + step, expected=expected, score=score)
