@@ -35,7 +35,6 @@ class Deblock:
     keeps_known: ClassVar[bool] = False
     floor: ClassVar[float | None] = None
     factors: ClassVar[tuple[float, ...]] = ()
-    floor: ClassVar[float | None] = None
     caution: ClassVar[str] = ""
 
     quality: Annotated[

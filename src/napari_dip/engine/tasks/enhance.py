@@ -69,7 +69,6 @@ class Enhance:
     keeps_known: ClassVar[bool] = False
     floor: ClassVar[float | None] = None
     factors: ClassVar[tuple[float, ...]] = ()
-    floor: ClassVar[float | None] = None
     caution: ClassVar[str] = "Detail is made stronger for the eye: not for quantification"
 
     amount: Annotated[float, {"min": 0.0, "max": 20.0, "tooltip": "1: as it was; 2: twice as strong; 0: the base"}] = (
