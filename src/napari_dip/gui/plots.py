@@ -86,7 +86,8 @@ def bare_plot() -> pg.PlotWidget:
     plot.setMouseEnabled(x=False, y=False)
     plot.hideButtons()
     plot.getPlotItem().setContentsMargins(0, 6, 8, 4)
-    plot.getPlotItem().getAxis("left").enableAutoSIPrefix(False)
+    for side in ("left", "bottom"):
+        plot.getPlotItem().getAxis(side).enableAutoSIPrefix(False)
     plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
     return plot
 

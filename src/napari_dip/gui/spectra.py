@@ -100,7 +100,7 @@ class SpectrumPlot(QWidget):
         self.plot.setLogMode(x=False, y=True)
         self.plot.setLabel("bottom", "cycles per pixel")
         self.plot.setLabel("left", "power")
-        self.legend = self.plot.addLegend(offset=(-4, 4), labelTextSize="8pt")
+        self.legend = self.plot.addLegend(offset=(-4, 2), labelTextSize="8pt", colCount=2, verSpacing=-6)
         self.curves = {name: self.plot.plot([], [], name=name) for name in COLOURS}
         self.spectra: Spectra | None = None
         self.pages, self.empty = _pages(self, self.plot, "The spectra of input, output and residual appear here")
