@@ -162,7 +162,7 @@ def without_flash_layers() -> list[LayerDataTuple]:
 def blurred_stars_layers() -> list[LayerDataTuple]:
     """Return the blurred field and its PSF as napari layers."""
     psf = dip.MoffatPSF(5.0, beta=3.0).kernel((61, 61))
-    return [*_layers(blurred_stars()), (psf / psf.sum(), {"name": "PSF", "visible": False}, "image")]
+    return [(psf / psf.sum(), {"name": "PSF", "visible": False}, "image"), *_layers(blurred_stars())]
 
 
 def compressed_cat_layers() -> list[LayerDataTuple]:

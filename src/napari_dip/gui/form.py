@@ -269,7 +269,8 @@ def image_fields(cls: type) -> tuple[tuple[Row, Role], ...]:
 
 def _row(cls: type, name: str, hint: Any) -> Row:
     bare, options = plain(hint)
-    label = options.get("label", name.replace("_", " ")).capitalize()
+    label = options.get("label", name.replace("_", " "))
+    label = label[:1].upper() + label[1:]
     unit = options.get("unit", "")
     if unit and bare is float:
         label += f" ({unit})"
@@ -296,8 +297,9 @@ def summary(cls: type) -> str:
 
 
 def words(name: str) -> str:
-    """Return a class name as words: "HeldOut" is "Held out"."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
+    """Return a class name as words: "HeldOut" is "Held out", "GaussianPSF" is "Gaussian PSF"."""
+    first, *others = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).split()
+    return " ".join([first, *(word if word.isupper() else word.lower() for word in others)])
 
 
 def explain(widget: QWidget, text: str) -> None:

@@ -32,6 +32,7 @@ from napari_dip.gui.session import ENDED, Request, Session, State, Tick
 from napari_dip.gui.spectra import Curves
 
 COLOURS = {"warning": ("#ffb14a", "#a34e00"), "error": ("#ff8a80", "#b3261e")}  # in a dark and a light theme
+ADVISED = (dip.Denoise, dip.Guided)  # of other tasks the noise says little
 SCORES = {"HeldOut": "held-out error", "WindowedVariance": "variance", "MovingVariance": "variance"}
 
 
@@ -124,7 +125,8 @@ class DeepImagePrior(QWidget):
         self.place.setVisible(bool(self.place.text()))
         self._colour(self.place, "warning" if reason else "")
         if not is_busy:
-            self.advice.about(self.inputs.origin() if reason is None else None)
+            is_asked = reason is None and self.inputs.task_edit.chosen in ADVISED
+            self.advice.about(self.inputs.origin() if is_asked else None)
         self.run_button.setEnabled(not is_busy and reason is None)
         self.run_button.setText("Running…" if is_busy else "Run")
         self.pause_button.setEnabled(state in ("running", "paused"))
