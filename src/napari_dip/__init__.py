@@ -24,6 +24,7 @@ from napari_dip.engine.noise import (
     NoiseModel,
     Poisson,
     PoissonGaussian,
+    VarianceMap,
     agreement,
     estimate_noise,
 )
@@ -152,6 +153,7 @@ __all__ = [
     "Suitability",
     "SuperResolve",
     "Task",
+    "VarianceMap",
     "WindowedVariance",
     "agreement",
     "check",

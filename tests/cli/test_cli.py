@@ -246,6 +246,16 @@ def test_standard_deviation_and_members_are_written_or_why_not(tmp_path, capsys)
     assert not std.exists()
 
 
+def test_a_map_of_the_variance_is_read_and_says_it_all(noisy, tmp_path, capsys):
+    variance, report = tmp_path / "variance.tif", tmp_path / "report.json"
+    tifffile.imwrite(variance, np.full((48, 40), 9.0, np.float32))
+    words = ("denoise", noisy, "-o", tmp_path / "out.tif", "--variance", variance, "--report", report, *QUICK)
+    assert run(*words) == 0
+    assert json.loads(report.read_text())["fits"][0]["noise"]["is_given"]
+    assert run(*words, "--gain", 2, "--overwrite") == 2
+    assert "--variance says it all" in capsys.readouterr().err
+
+
 def starfield(path, gain, **cards):
     """Write 0.5 electrons per count, read noise of 6 electrons, and what the header says of it."""
     rng = np.random.default_rng(0)

@@ -90,7 +90,5 @@ def test_a_scale_knows_its_channel():
 
 @pytest.mark.parametrize("own", [slice(0, 1), slice(1, 2)])
 def test_the_noise_of_a_channel_is_its_own(own):
-    from napari_dip.engine.channels import of_channel
-
     model = NoiseModel(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]), torch.tensor([5.0, 6.0]))
-    assert of_channel(model, own).mean.tolist() == model.mean[own].tolist()
+    assert model.of_channels(own).mean.tolist() == model.mean[own].tolist()

@@ -136,6 +136,7 @@ def add_fields(parser: argparse.ArgumentParser, task: type) -> None:
                                               "image agrees with it, else told from the image")  # fmt: skip
             noise.add_argument("--gain", type=float, metavar="G", help="units per electron: shot noise")
             noise.add_argument("--read-noise", type=float, metavar="R", help="standard deviation without light")
+            noise.add_argument("--variance", metavar="FILE", help="variance of every value: instead of these")
             noise.add_argument("--offset", type=float, default=0.0, metavar="O", help="value without light")
         elif role(hint) is Role.FILE:
             continue

@@ -101,6 +101,10 @@ def build_task(options: argparse.Namespace, picture: io.Picture) -> dip.Task:
 
 def noise_of(options: argparse.Namespace, picture: io.Picture) -> dip.NoiseLaw | None:
     """Return the noise that the flags give, or else the file where the image agrees; None: told from the image."""
+    if options.variance:
+        if options.gain is not None or options.read_noise is not None:
+            raise ValueError("--variance says it all: leave out --gain and --read-noise")
+        return dip.VarianceMap(read_plane(options.variance, options).pixels)
     if options.gain is not None:
         return dip.PoissonGaussian(options.gain, options.read_noise or 0.0, options.offset)
     if options.read_noise is not None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dip.engine.blocks import Axes, Frame
+from napari_dip.engine.noise import NoiseLaw, VarianceMap
 from napari_dip.engine.problem import Array, Role
 
 Spec = TypeVar("Spec")
@@ -48,6 +49,8 @@ def check_arrays(spec: Any, axes: Axes, grid: Axes) -> None:
         When they do not fit, or when one is missing that is not marked as optional.
     """
     name = type(spec).__name__
+    if isinstance(law := getattr(spec, "noise", None), VarianceMap):
+        axes.spread(np.asarray(law.values), "A map of the variance")
     for field, kind, hint in array_fields(type(spec)):
         value = getattr(spec, field)
         if value is None:
@@ -64,6 +67,13 @@ def check_arrays(spec: Any, axes: Axes, grid: Axes) -> None:
 def has_image(spec: Any) -> bool:
     """Return whether a task brings another image of the scene along."""
     return any(kind is Role.IMAGE for _, kind, _ in _arrays(spec))
+
+
+def law_of(law: NoiseLaw, axes: Axes, frame: Frame) -> NoiseLaw:
+    """Return a law of the noise for one frame: a map of the variance is cut to it, (C, *spatial)."""
+    if not isinstance(law, VarianceMap):
+        return law
+    return VarianceMap(axes.take(axes.spread(np.asarray(law.values), "A map of the variance"), frame))
 
 
 def take_image(image: Any, grid: Axes, frame: Frame) -> Array:

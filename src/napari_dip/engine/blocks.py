@@ -147,15 +147,18 @@ class Axes:
         ValueError
             When the mask fits neither.
         """
-        mask = np.asarray(mask) != 0
+        return self.spread(np.asarray(mask) != 0, "A mask")
+
+    def spread(self, values: Array, what: str) -> Array:
+        """Return values shaped as the image, from an array shaped as it, as it without channels, or as its plane."""
         everything = tuple(range(len(self.shape)))
         pixels = tuple(axis for axis in everything if self.letters[axis] not in "CS")
         for axes in (everything, pixels, self.spatial):
-            if mask.shape == tuple(self.shape[axis] for axis in axes):
+            if values.shape == tuple(self.shape[axis] for axis in axes):
                 return np.broadcast_to(
-                    mask.reshape([self.shape[axis] if axis in axes else 1 for axis in everything]), self.shape
+                    values.reshape([self.shape[axis] if axis in axes else 1 for axis in everything]), self.shape
                 )
-        raise ValueError(f"A mask of shape {mask.shape} does not fit an image of shape {self.shape}")
+        raise ValueError(f"{what} of shape {values.shape} does not fit an image of shape {self.shape}")
 
 
 def name_axes(axes: str | None, shape: tuple[int, ...], each: str = "") -> Axes:

@@ -7,7 +7,7 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
-from napari_dip.engine.noise import NoiseModel, estimate_noise
+from napari_dip.engine.noise import estimate_noise
 from napari_dip.engine.pilot import LEAST_NOISE, without
 from napari_dip.engine.problem import Problem, identity
 from napari_dip.engine.ridge import nl_ridge_in_strips
@@ -35,14 +35,9 @@ def joint_gains(problem: Problem, hidden: Problem, seed: int) -> Generator[None,
     gains = []
     for index in range(len(filled)):
         own = slice(index, index + 1)
-        alone = yield from nl_ridge_in_strips(filled[own], of_channel(noise, own), 1)
+        alone = yield from nl_ridge_in_strips(filled[own], noise.of_channels(own), 1)
         gains.append(_gain(problem.y[own], joint[own], alone, held[own]))
     return tuple(gains)
-
-
-def of_channel(noise: NoiseModel, own: slice) -> NoiseModel:
-    """Return the noise of some of the channels."""
-    return NoiseModel(noise.gain[own], noise.floor[own], noise.mean[own], noise.correlation)
 
 
 def _gain(y: Tensor, joint: Tensor, alone: Tensor, held: Tensor) -> float:

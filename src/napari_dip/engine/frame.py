@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_dip.engine import devices
-from napari_dip.engine.arrays import crop
+from napari_dip.engine.arrays import crop, law_of
 from napari_dip.engine.assembly import Restored
 from napari_dip.engine.blocks import Frame, Scale
 from napari_dip.engine.channels import joint_gains
@@ -305,7 +305,8 @@ def _problem(run: Run, frame: Frame, scale: Scale) -> Problem:
         problem = dataclasses.replace(problem, floor=floor)
     if run.task.noise is None:
         return problem
-    noise = model_of(run.task.noise, y, torch.from_numpy(known), offset=scale.offset, gain=scale.gain)
+    law = law_of(run.task.noise, run.axes, frame)
+    noise = model_of(law, y, torch.from_numpy(known), offset=scale.offset, gain=scale.gain)
     if isinstance(problem.likelihood, NoiseWeighted):
         problem = dataclasses.replace(problem, likelihood=NoiseWeighted(noise))
     return dataclasses.replace(problem, noise=noise)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
@@ -20,6 +21,7 @@ FEWEST = 24  # blocks that an estimate takes
 MOST_LEVELS = 16  # intensities at which the variance is measured
 QUANTILE = 0.3  # of the blocks of one intensity: most of the others have structure
 QUANTILE_OF_WHITE = 0.807  # the same quantile for white noise of variance 1, simulated (tests/engine/test_noise.py)
+LEAST_MAPPED = 1e-3  # of the mean of a map: nothing is known without an error
 LEAST = 0.05  # of the mean variance: the model's variance is nowhere lower
 
 
@@ -97,6 +99,32 @@ class PoissonGaussian:
         return self.read_noise**2 - self.gain * self.offset
 
 
+@dataclass(frozen=True, eq=False)
+class VarianceMap:
+    """Noise whose variance is known for every value, as pipelines give it beside the image.
+
+    Parameters
+    ----------
+    values : array
+        Variance in the image's units squared, shaped as the image, with or without its channels, or as its plane.
+    """
+
+    values: npt.NDArray[Any]
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.values)
+        if values.dtype.kind not in "biuf" or not values.size or bool((values[np.isfinite(values)] < 0).any()):
+            raise ValueError("A map of the variance must be an array of real numbers, none of them negative")
+
+    @property
+    def slope(self) -> float:
+        return 0.0
+
+    @property
+    def at_zero(self) -> float:
+        return float(np.nanmedian(np.where(np.isfinite(self.values), self.values, np.nan)))
+
+
 NOISES = (Gaussian, Poisson, PoissonGaussian)
 
 
@@ -115,15 +143,29 @@ class NoiseModel:
     correlation : Tensor, optional
         Autocorrelation in the plane, (2 LAGS + 1, 2 LAGS + 1), 1 in the middle; None: white, each pixel's noise is its
         own. Channels are independent of each other.
+    map : Tensor, optional
+        Variance of every element, (C, *spatial), where it is known so exactly: then the intensity does not matter.
     """
 
     gain: Tensor
     floor: Tensor
     mean: Tensor
     correlation: Tensor | None = None
+    map: Tensor | None = None
+
+    def of_channels(self, chosen: Tensor | slice) -> NoiseModel:
+        """Return the noise of some of the channels."""
+        map = None if self.map is None else self.map[chosen]
+        return NoiseModel(self.gain[chosen], self.floor[chosen], self.mean[chosen], self.correlation, map)
+
+    def of_plane(self, index: int) -> NoiseModel:
+        """Return the noise of one plane of a volume."""
+        return self if self.map is None else dataclasses.replace(self, map=self.map[:, index])
 
     def variance(self, x: Tensor) -> Tensor:
         """Return the variance at each element of a clean image x, (C, *spatial)."""
+        if self.map is not None:
+            return self.map.to(x.device)
         gain, floor, least = (
             value.to(x.device).view(-1, *[1] * (x.ndim - 1)) for value in (self.gain, self.floor, LEAST * self.mean)
         )
@@ -156,6 +198,8 @@ def model_of(law: NoiseLaw, y: Tensor, known: Tensor, *, offset: Doubles, gain: 
     offset, gain : array
         (C,): scaled values times gain plus offset are in the image's units.
     """
+    if isinstance(law, VarianceMap):
+        return _mapped(law, y, known, gain)
     slope = torch.from_numpy(law.slope / gain).float()
     floor = torch.from_numpy((law.slope * offset + law.at_zero) / gain**2).float()
     y, known = y.detach().float().cpu(), known.cpu()
@@ -166,6 +210,18 @@ def model_of(law: NoiseLaw, y: Tensor, known: Tensor, *, offset: Doubles, gain: 
         ]
     )
     return NoiseModel(slope, floor, mean, autocorrelation(y, known))
+
+
+def _mapped(law: VarianceMap, y: Tensor, known: Tensor, gain: Doubles) -> NoiseModel:
+    """Return the model whose variance is a map, shaped as y; what is no number there is as the mean of the channel."""
+    values = torch.from_numpy(np.asarray(law.values, np.float64) / gain.reshape(-1, *[1] * (y.ndim - 1)) ** 2).float()
+    known = known.cpu() & values.isfinite()
+    mean = torch.stack(
+        [v[k].mean() if bool(k.any()) else torch.tensor(0.0) for v, k in zip(values, known, strict=True)]
+    )
+    level = mean.view(-1, *[1] * (y.ndim - 1))
+    values = torch.where(values.isfinite(), values, level).maximum(LEAST_MAPPED * level)
+    return NoiseModel(torch.zeros_like(mean), mean, mean, autocorrelation(y.detach().float().cpu(), known), values)
 
 
 @dataclass(frozen=True)

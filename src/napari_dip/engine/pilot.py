@@ -139,7 +139,7 @@ def make_pilot(problem: Problem, hidden: Problem, seed: int, passes: int) -> Gen
     probe = noise.draw(estimate, signs.to(y.device).float())
     moved = yield from nl_ridge_in_strips(y + PROBE * probe, noise, passes)
     held = problem.known() & shrunk(~hidden.known(), reach(noise.correlation))
-    clipping = find_clipping(problem.y, problem.known(), estimate, noise)
+    clipping = None if noise.map is not None else find_clipping(problem.y, problem.known(), estimate, noise)
     response = (moved - estimate) / PROBE
     return Pilot(guide, estimate, probe, response, held, problem.known(), noise, clipping, problem.y, filled)
 

@@ -63,15 +63,14 @@ def nl_ridge_in_strips(y: Tensor, noise: NoiseModel, passes: int = 2) -> Work:
     if y.ndim == 4:
         x = torch.empty_like(y)
         for index, plane in enumerate(y.unbind(1)):
-            x[:, index] = yield from nl_ridge_in_strips(plane, noise, passes)
+            x[:, index] = yield from nl_ridge_in_strips(plane, noise.of_plane(index), passes)
         return x
     noisy = noise.mean > 0
     if min(y.shape[1:]) < SMALLEST or not bool(noisy.any()):
         return y.clone()
     kept = noisy.to(y.device)
     x = y.clone()
-    own = NoiseModel(noise.gain[noisy], noise.floor[noisy], noise.mean[noisy], noise.correlation)
-    x[kept] = yield from _denoise(y[kept], own, passes)
+    x[kept] = yield from _denoise(y[kept], noise.of_channels(noisy), passes)
     return x
 
 
