@@ -39,6 +39,13 @@ class Gain:
     def is_sure(self) -> bool:
         return self.gain > SURE * self.error
 
+    @property
+    def words(self) -> str:
+        """What is to be said where it is not sure."""
+        if self.gain < -SURE * self.error:
+            return f"At held-out pixels {self.over}, which takes seconds, is better than this result"
+        return f"Held-out pixels cannot tell this result from that of {self.over}, which takes seconds"
+
 
 def gains(pilot: Pilot, unseen: Tensor, weights: tuple[float, ...]) -> tuple[Gain, ...]:
     """Return the gains over non-local means, total variation and the pilot; none for volumes.

@@ -193,8 +193,7 @@ class Run:
         compared = {fit.frame: fit.gains for fit in fits if fit.gains}
         by_method = zip(*compared.values(), strict=True)  # of each method the gains in all frames
         return [
-            f"Held-out pixels cannot tell this result from that of {each[0].over}, which takes seconds: its error is "
-            f"larger by {each[0].gain:.3f} ± {each[0].error:.3f} of the noise's variance"
+            f"{each[0].words} ({each[0].gain:.3f} ± {each[0].error:.3f} of the noise's variance)"
             for each in by_method
             if sum(one.is_sure for one in each) <= len(each) / 2
         ]
