@@ -92,3 +92,14 @@ def test_a_scale_knows_its_channel():
 def test_the_noise_of_a_channel_is_its_own(own):
     model = NoiseModel(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]), torch.tensor([5.0, 6.0]))
     assert model.of_channels(own).mean.tolist() == model.mean[own].tolist()
+
+
+@pytest.mark.parametrize("stop", [dip.FixedSteps(2), dip.WindowedVariance()])
+def test_without_held_out_pixels_nothing_is_told_and_nothing_parted(stop):
+    result = dip.restore(noisy(threads(0), threads(1)), axes="CYX", stop=stop, max_steps=2)
+    assert result.report()["settings"]["each"] == ""
+
+
+def test_what_a_task_takes_for_all_channels_keeps_them_together():
+    result = dip.restore(noisy(threads(0), threads(1)), dip.Guided(threads(0)), axes="CYX", preset=FAST, max_steps=2)
+    assert result.report()["settings"]["each"] == ""

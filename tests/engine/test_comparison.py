@@ -60,3 +60,13 @@ def test_a_run_says_so_where_a_cheap_method_does_as_well():
 def test_volumes_are_not_compared():
     pilot, result = case(0.1, 0.1)
     assert gains(pilot, result[:, None], (0.0, 0.0)) == ()
+
+
+def test_of_several_frames_the_least_sure_speaks():
+    from napari_dip.engine.comparison import Gain
+    from napari_dip.engine.run import Run
+
+    frames = tuple(Gain("x", gain, 0.1) for gain in (0.5, 0.0, -0.9))
+    worst, where = Run.least_sure(frames)
+    assert worst.gain == -0.9
+    assert where == ", in 2 of 3 frames"

@@ -115,3 +115,10 @@ def test_only_networks_that_see_the_pilot_are_fitted():
     both = dip.Preset("both", members=(TINY, *SEEING.members))
     result = dip.restore(through_jpeg(TRUTH, 10), dip.Deblock(), preset=both, max_steps=2)
     assert len(result.fits) == 1
+
+
+@pytest.mark.parametrize("factor", [1 / 255, 257.0])
+def test_values_that_are_no_grey_levels_are_refused(factor: float) -> None:
+    image = through_jpeg(TRUTH, 30).astype(np.float32) * factor
+    with pytest.raises(ValueError, match="grey levels from 0 to 255"):
+        dip.restore(image, dip.Deblock(quality=30), max_steps=1)

@@ -123,3 +123,10 @@ def test_what_marks_nothing_real_is_said():
 def test_a_width_that_no_optics_has_is_refused():
     with pytest.raises(ValueError, match=r"0\.8"):
         dip.Outliers(fwhm=0.5)
+
+
+def test_a_boolean_image_has_outliers_too():
+    image = np.zeros((32, 32), bool)
+    image[10, 10] = True
+    dip.Outliers().find(image[None], np.ones((1, 32, 32), bool), None)
+    assert dip.restore(image, stop=dip.FixedSteps(1), outliers=dip.Outliers()).image.dtype == bool

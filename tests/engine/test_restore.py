@@ -315,3 +315,17 @@ def test_unknown_presets_and_devices_are_refused(noisy):
         dip.restore(noisy, preset="fast")
     with pytest.raises(ValueError, match="auto, "):
         dip.restore(noisy, device="tpu7")
+
+
+def test_a_frame_of_which_nothing_is_known_stays_as_it_is_and_ends_nothing():
+    stack = np.random.default_rng(0).normal(0, 1, (3, 24, 24)).astype(np.float32)
+    stack[1] = np.nan
+    result = dip.restore(stack, axes="TYX", stop=dip.FixedSteps(2))
+    assert np.isnan(result.image[1]).all()
+    assert {fit.frame for fit in result.fits} == {(0,), (2,)}
+    assert any("Nothing is known of frame (1,)" in note for note in result.notes)
+
+
+def test_out_of_another_type_is_refused():
+    with pytest.raises(ValueError, match="out= is of uint8"):
+        dip.restore(np.zeros((24, 24), np.float32), out=np.zeros((24, 24), np.uint8))

@@ -132,3 +132,13 @@ def test_held_out_pixels_that_err_by_far_more_raise_it(hidden_error, is_raised):
     pilot = _Pilot(truth, y, 0.1 * torch.randn(truth.shape, generator=draw), common)
     spread = spread_of(pilot, truth + common + small, truth + common, (0.5, 0.5))
     assert (float(spread.variance.mean()) > 1) == is_raised
+
+
+def test_of_frames_without_one_nothing_is_claimed():
+    _, noisy = scene(48)
+    stack = np.stack([noisy, np.full_like(noisy, 3.0)])  # what is constant has no noise to tell, and no pilot
+    result = dip.restore(stack, axes="TYX", members=2, max_steps=5)
+    assert np.isfinite(result.members[:, 0]).all()
+    assert np.isnan(result.members[:, 1]).all()
+    assert np.isnan(result.std[1]).all()
+    assert any("for 1 of 2 frames" in note for note in result.notes)

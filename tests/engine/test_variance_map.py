@@ -84,3 +84,16 @@ def test_the_report_has_its_digest_and_is_json():
     result = dip.restore(noisy, dip.Denoise(noise=dip.VarianceMap(variance)), preset="quick", max_steps=2)
     written = json.loads(json.dumps(result.report(), allow_nan=False))
     assert written["settings"]["task"]["noise"]["values"]["shape"] == [32, 32]
+
+
+@pytest.mark.parametrize("axes", ["YX", "TYX", "CYX", "YXS"])
+def test_outliers_are_told_by_the_map_too(axes):
+    _, noisy, variance = scene(48)
+    noisy = noisy.copy()
+    noisy[20, 10] += 100  # far out of the quiet left half
+    image = {"YX": noisy, "YXS": np.stack([noisy] * 3, -1)}.get(axes, np.stack([noisy, noisy]))
+    task = dip.Denoise(noise=dip.VarianceMap(variance))
+    result = dip.restore(image, task, axes=axes, outliers=dip.Outliers(), preset="quick", max_steps=2)
+    marked = np.moveaxis(result.outliers, -1, 0) if axes == "YXS" else result.outliers.reshape(-1, 48, 48)
+    assert marked[:, 20, 10].all()
+    assert marked.mean() < 0.01

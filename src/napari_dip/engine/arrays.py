@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dip.engine.blocks import Axes, Frame
-from napari_dip.engine.noise import NoiseLaw, VarianceMap
+from napari_dip.engine.noise import VarianceMap
 from napari_dip.engine.problem import Array, Role
 
 Spec = TypeVar("Spec")
@@ -67,13 +67,6 @@ def check_arrays(spec: Any, axes: Axes, grid: Axes) -> None:
 def has_image(spec: Any) -> bool:
     """Return whether a task brings another image of the scene along."""
     return any(kind is Role.IMAGE for _, kind, _ in _arrays(spec))
-
-
-def law_of(law: NoiseLaw, axes: Axes, frame: Frame) -> NoiseLaw:
-    """Return a law of the noise for one frame: a map of the variance is cut to it, (C, *spatial)."""
-    if not isinstance(law, VarianceMap):
-        return law
-    return VarianceMap(axes.take(axes.spread(np.asarray(law.values), "A map of the variance"), frame))
 
 
 def take_image(image: Any, grid: Axes, frame: Frame) -> Array:

@@ -109,8 +109,8 @@ class Assembly:
             std = np.where(self.on_grid(missing), np.nan, scale.undo_difference(_numpy(restored.std)))
             self.std[where] = self.axes.arrange(std)
         if restored.draws is not None:
-            if self.members is None:
-                self.members = np.repeat(self.estimate.astype(np.float32)[None], len(restored.draws), 0)
+            if self.members is None:  # of frames that have none nothing is known
+                self.members = np.full((len(restored.draws), *self.restored.shape), np.nan, np.float32)
             for member, drawn in zip(self.members, _numpy(restored.draws), strict=True):
                 member[where] = self.axes.arrange(scale.undo(drawn))
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dip.engine.marking import Colour
-from napari_dip.engine.noise import NoiseLaw
+from napari_dip.engine.noise import NoiseLaw, VarianceMap
 from napari_dip.engine.outliers import Outliers
 from napari_dip.engine.problem import Array, finer
 
@@ -287,7 +287,8 @@ class Missing:
         if self.outliers is None:
             return np.zeros(values.shape, bool)
         if frame not in self._found:
-            self._found[frame] = self.outliers.find(values, ~self._unknown(values, frame), self.law)
+            law = law_of(self.law, self.axes, frame)
+            self._found[frame] = self.outliers.find(values, ~self._unknown(values, frame), law)
         return self._found[frame]
 
     def on(self, axes: Axes) -> Missing:
@@ -301,6 +302,13 @@ class Missing:
         for mask in self.masks:
             found |= self.axes.take(mask, frame)
         return found if self.saturation is None else found | (values >= self.saturation)
+
+
+def law_of(law: NoiseLaw | None, axes: Axes, frame: Frame) -> NoiseLaw | None:
+    """Return a law of the noise for one frame: a map of the variance is cut to it, (C, *spatial)."""
+    if not isinstance(law, VarianceMap):
+        return law
+    return VarianceMap(axes.take(axes.spread(np.asarray(law.values), "A map of the variance"), frame))
 
 
 def convert(values: Array, dtype: npt.DTypeLike) -> Array:

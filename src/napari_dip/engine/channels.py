@@ -22,6 +22,8 @@ def joint_gains(problem: Problem, hidden: Problem, seed: int) -> Generator[None,
     the held-out elements are compared. Empty where it cannot be told.
     """
     held = problem.known() & ~hidden.known()
+    if not bool(held.any()):
+        return ()
     noise = problem.noise or estimate_noise(problem.y, problem.known())
     if (
         not problem.is_judged_by_pixels

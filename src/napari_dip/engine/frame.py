@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_dip.engine import devices
-from napari_dip.engine.arrays import crop, law_of
+from napari_dip.engine.arrays import crop
 from napari_dip.engine.assembly import Restored
-from napari_dip.engine.blocks import Frame, Scale
+from napari_dip.engine.blocks import Frame, Scale, law_of
 from napari_dip.engine.channels import joint_gains
 from napari_dip.engine.comparison import Gain, gains
 from napari_dip.engine.correlation import reach
@@ -38,6 +38,10 @@ T = TypeVar("T")
 
 HEARTBEAT = 0.05  # s between the signs of life of a paused run
 BETWEEN_SEEDS = 0x10001  # of the members: runs with neighbouring seeds share no member
+
+
+class NothingKnownError(ValueError):
+    """A frame of which no pixel is known."""
 
 
 class FrameFit:
@@ -287,7 +291,7 @@ def _problem(run: Run, frame: Frame, scale: Scale) -> Problem:
     measured = run.axes.take(run.image, frame)
     known = ~run.missing.find(measured, frame)
     if not known.any():
-        raise ValueError(f"No pixel of frame {frame} is known")
+        raise NothingKnownError(f"No pixel of frame {frame} is known")
     y = torch.from_numpy(scale.apply(measured, known))
     problem = _made(crop(run.task, run.axes, frame, run.grid), y, torch.from_numpy(known), scale)
     shape = finer(tuple(y.shape), run.task.factors)
@@ -306,6 +310,7 @@ def _problem(run: Run, frame: Frame, scale: Scale) -> Problem:
     if run.task.noise is None:
         return problem
     law = law_of(run.task.noise, run.axes, frame)
+    assert law is not None  # noqa: S101  the task has one
     noise = model_of(law, y, torch.from_numpy(known), offset=scale.offset, gain=scale.gain)
     if isinstance(problem.likelihood, NoiseWeighted):
         problem = dataclasses.replace(problem, likelihood=NoiseWeighted(noise))

@@ -76,6 +76,8 @@ class Outliers:
         for _ in range(ROUNDS):
             below, middle, above = _around(planes, sure_planes & ~flagged)
             own, ground = (torch.maximum(gain * at + floor, least) for at in (planes, middle))
+            if noise.map is not None:
+                own = ground = noise.map.reshape(planes.shape)
             own, sure_ones = torch.maximum(own, ground), sure_planes & ~flagged
             is_calm = above - below < CALM * ground.sqrt()
             base = torch.where(is_calm, middle, below)  # beside structure the median is no ground
@@ -111,7 +113,8 @@ def _scaled(
     values: Array, known: npt.NDArray[np.bool_], law: NoiseLaw | None
 ) -> tuple[Tensor, Tensor, NoiseModel | None]:
     """Return the values around 0, which of them are known, and their noise in these units."""
-    ends = [np.percentile(v[k], (25, 50, 99)) if k.any() else np.zeros(3) for v, k in zip(values, known, strict=True)]
+    chosen = [v[k].astype(np.float64) if k.any() else np.zeros(1) for v, k in zip(values, known, strict=True)]
+    ends = [np.percentile(one, (25, 50, 99)) for one in chosen]
     low, middle, high = np.array(ends, np.float64).T
     gain = np.maximum(high - low, np.finfo(np.float32).tiny)
     shape = (-1,) + (1,) * (values.ndim - 1)

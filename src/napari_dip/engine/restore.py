@@ -166,7 +166,8 @@ def iter_restore(
     chosen = _preset(preset)
     task = Denoise() if task is None else task
     values, axes_ = _checked(image, axes, each)
-    grid = _grid(task, axes_, out)
+    made = np.dtype(values.dtype if dtype == "source" else np.float32).newbyteorder("=")
+    grid = _grid(task, axes_, out, made)
     check_arrays(task, axes_, grid)
     chosen = _guided(chosen) if has_image(task) else chosen
     masks = [axes_.broadcast(mask) for mask in (missing, task.mask) if mask is not None]
@@ -184,7 +185,7 @@ def iter_restore(
             axes_, tuple(masks), saturation, outliers, task.noise, task.colour if isinstance(task, Inpaint) else None
         ),
         fill=fill or task.fills,
-        dtype=np.dtype(values.dtype if dtype == "source" else np.float32).newbyteorder("="),
+        dtype=made,
         device=devices.choose(device),
         seed=seed,
         keep_every=keep_every,
@@ -234,7 +235,7 @@ def _checked(image: Any, axes: str | None, each: str) -> tuple[Any, Axes]:
     return image, name_axes(axes, tuple(image.shape), each)
 
 
-def _grid(task: Task, axes: Axes, out: Any) -> Axes:
+def _grid(task: Task, axes: Axes, out: Any, dtype: np.dtype[Any]) -> Axes:
     """Return the axes of the restored image; refuse an `out` and a task that do not go with them."""
     grid = axes.finer(task.factors)
     if grid != axes and task.keeps_known:
@@ -242,6 +243,8 @@ def _grid(task: Task, axes: Axes, out: Any) -> Axes:
     shape = None if out is None else tuple(out.shape)
     if shape not in (None, grid.shape):
         raise ValueError(f"out= has shape {shape}, the restored image {grid.shape}")
+    if out is not None and np.dtype(out.dtype) != dtype:
+        raise ValueError(f"out= is of {out.dtype}, the restored image of {dtype}")
     return grid
 
 

@@ -17,8 +17,9 @@ from napari_dip.engine import devices
 from napari_dip.engine.assembly import Assembly
 from napari_dip.engine.blocks import Axes, Frame, Missing, measure_scale
 from napari_dip.engine.channels import SURE
+from napari_dip.engine.comparison import Gain
 from napari_dip.engine.fit import Prior
-from napari_dip.engine.frame import FrameFit
+from napari_dip.engine.frame import FrameFit, NothingKnownError
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration, settings_of
 from napari_dip.engine.problem import RestorationError
 from napari_dip.engine.stopping import StoppingRule
@@ -89,7 +90,14 @@ class Run:
         try:
             yield from self.choose_channels()
             for frame in self.frames:
-                yield from FrameFit(self, frame).progress()
+                try:
+                    fit = FrameFit(self, frame)
+                except NothingKnownError:
+                    if len(self.frames) == 1:
+                        raise
+                    self.remarks[f"Nothing is known of frame {frame}: it is as it was"] = None
+                    continue
+                yield from fit.progress()
                 if self.control.is_stopped or self.is_late:
                     return
         except (torch.OutOfMemoryError, MemoryError) as error:
@@ -106,7 +114,10 @@ class Run:
         """
         if "C" not in self.axes.letters or self.axes.channels < 2 or not self.members or self.task.keeps_known:
             return
-        self.channel_gains = yield from FrameFit(self, self.frames[0]).joint_gains()
+        first = FrameFit(self, self.frames[0])
+        if first.problem.guide is not None or self.task.fills:  # what the task takes is for all channels
+            return
+        self.channel_gains = yield from first.joint_gains()
         if not self.channel_gains or min(self.channel_gains) > SURE:
             return
         self.axes, self.grid = self.axes.apart, self.grid.apart
@@ -188,14 +199,21 @@ class Run:
             "threads": torch.get_num_threads(),
         }
 
+    @staticmethod
+    def least_sure(gains: tuple[Gain, ...]) -> tuple[Gain, str]:
+        """Return the least sure of the frames' gains over a method, and in how many frames it is not sure."""
+        unsure = sum(not one.is_sure for one in gains)
+        where = f", in {unsure} of {len(gains)} frames" if len(gains) > 1 else ""
+        return min(gains, key=lambda one: one.gain / max(one.error, 1e-12)), where
+
     def doubts(self, fits: list[Fit]) -> list[str]:
         """Return what says that a cheap method would have done as well, where held-out pixels see no difference."""
         compared = {fit.frame: fit.gains for fit in fits if fit.gains}
         by_method = zip(*compared.values(), strict=True)  # of each method the gains in all frames
         return [
-            f"{each[0].words} ({each[0].gain:.3f} ± {each[0].error:.3f} of the noise's variance)"
-            for each in by_method
-            if sum(one.is_sure for one in each) <= len(each) / 2
+            f"{worst.words}{where} ({worst.gain:.3f} ± {worst.error:.3f} of the noise's variance)"
+            for worst, where in (self.least_sure(each) for each in by_method)
+            if not worst.is_sure
         ]
 
     def misfits(self, fits: list[Fit]) -> list[str]:
@@ -247,9 +265,12 @@ class Run:
                 f"gain {self.channel_gains[worst]:.1f} standard errors, and {SURE:.0f} are asked of each"
             )
         notes += self.doubts(fits)
-        if self.draws and assembly.members is None:
-            reasons = sorted({fit.no_std for fit in fits if fit.no_std})
-            notes.append(f"No standard deviation and no members can be given: {'; '.join(reasons)}")
+        reasons = {fit.frame: fit.no_std for fit in fits if fit.no_std}
+        if reasons and (self.draws or assembly.std is not None):
+            where = f" for {len(reasons)} of {len(self.frames)} frames" if len(self.frames) > 1 else ""
+            notes.append(
+                f"No standard deviation and no members can be given{where}: {'; '.join(sorted(set(reasons.values())))}"
+            )
         notes += self.misfits(fits)
         if self.task.caution:
             notes.append(self.task.caution)

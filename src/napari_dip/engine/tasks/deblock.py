@@ -75,6 +75,11 @@ class Deblock:
         ValueError
             When it cannot be told, or is not as was said.
         """
+        levels = image[known]
+        if float(levels.min()) < -0.5 or float(levels.max()) > 255.5 or 0 < float(levels.max() - levels.min()) < 2:
+            raise ValueError(
+                f"Deblock needs grey levels from 0 to 255, as JPEG has them, not {levels.min():g} to {levels.max():g}"
+            )
         tables = self.tables
         if self.quality is not None:
             tables = JpegTables.of_quality(self.quality)
