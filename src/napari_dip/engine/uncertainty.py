@@ -14,6 +14,7 @@ AREA = 3.0  # px: standard deviation of the Gaussian over which squared errors a
 SHIFT = 6  # px, at most: by which a drawn error is moved, so that draws differ
 FROM_NOISE, FROM_STARTS, FROM_METHODS = 1.7, 3.1, 0.4  # shares in the variance, fitted to errors that were known
 SURE = 3.0  # standard errors by which held-out pixels must speak against the variance to be heard
+HIDDEN = 3.0  # times the variance of others that held-out pixels may err by: their own value was not seen
 UNSURE = 0.05  # of the noise's variance, which is not told more exactly
 TINY = 1e-20
 
@@ -58,7 +59,7 @@ def spread_of(pilot: Pilot, outputs: Tensor, unseen: Tensor, weights: tuple[floa
     Three things tell of the error: how the pilot follows a change of the measurement as strong as its noise; by how
     much fits with other starts differ; and by how much their mean differs from the pilot. The first two go by their
     weights in each band. Their local mean squares are summed with fixed shares that were fitted to errors that were
-    known. Where held-out pixels err by clearly more than that and the noise, all of it is raised to what they say.
+    known. Where held-out pixels err by more than can be explained so, all of it is raised to what they say.
 
     Parameters
     ----------
@@ -86,8 +87,8 @@ def _raised(variance: Tensor, pilot: Pilot, unseen: Tensor, weights: tuple[float
     noise = pilot.noise.variance(predicted)[pilot.held].clamp(min=TINY)
     excess = float(((pilot.y - predicted)[pilot.held].square() / noise).mean()) - 1
     expected = float((variance[pilot.held] / noise).mean())
-    chance = UNSURE + SURE * (2 / len(noise)) ** 0.5
-    return excess / expected if excess - chance > expected > 0 else 1.0
+    surely = excess - UNSURE - SURE * (2 / len(noise)) ** 0.5
+    return surely / expected if surely > HIDDEN * expected > 0 else 1.0
 
 
 def _weighted(image: Tensor, weights: tuple[float, ...]) -> Tensor:
