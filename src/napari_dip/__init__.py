@@ -13,8 +13,9 @@ from importlib.metadata import version
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from napari_dip.engine.controlled import SpectralControl
-from napari_dip.engine.fit import SOURCES, Coordinates, Fourier, Guide, Iterate, Noise, Prior, Source, State, fit
+from napari_dip.engine.fit import Iterate, State, fit
 from napari_dip.engine.jpeg import JpegTables
+from napari_dip.engine.memory import MemoryPlan
 from napari_dip.engine.methods import methods_text
 from napari_dip.engine.networks import NETWORKS, Decoder, Network, Skip
 from napari_dip.engine.noise import (
@@ -30,6 +31,7 @@ from napari_dip.engine.noise import (
 )
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration
 from napari_dip.engine.outliers import Outliers
+from napari_dip.engine.prior import SOURCES, Coordinates, Fourier, Guide, Noise, Prior, Source
 from napari_dip.engine.problem import (
     Image,
     Kernel,
@@ -50,7 +52,7 @@ from napari_dip.engine.resample import (
     GaussianBlur,
     Lanczos,
 )
-from napari_dip.engine.restore import PRESETS, Preset, iter_restore, restore
+from napari_dip.engine.restore import PRESETS, Preset, iter_restore, memory_plan, restore
 from napari_dip.engine.ridge import nl_ridge
 from napari_dip.engine.spectral import FrequencyBands, RadialSpectrum, fbc, published_fbc, radial_spectrum
 from napari_dip.engine.stopping import (
@@ -125,6 +127,7 @@ __all__ = [
     "LeastSquares",
     "Likelihood",
     "Mask",
+    "MemoryPlan",
     "MicroscopePSF",
     "MoffatPSF",
     "MovingVariance",
@@ -162,6 +165,7 @@ __all__ = [
     "fit",
     "iter_reconstruct",
     "iter_restore",
+    "memory_plan",
     "methods_text",
     "nl_ridge",
     "published_fbc",

@@ -445,3 +445,13 @@ def test_every_button_has_a_tooltip_and_tab_reaches_run_after_the_settings(docke
         chain.append(widget)
     places = [chain.index(one) for one in (docked.inputs.task_edit.combo, docked.run_button, docked.stop_button)]
     assert places == sorted(places)
+
+
+def test_the_window_says_how_much_memory_a_run_takes_before_it_starts(docked, qtbot):
+    qtbot.waitUntil(lambda: "GiB free" in docked.need.text(), timeout=5000)
+    assert docked.need.isVisible()
+    assert "tiles" not in docked.need.text()
+    docked.viewer.layers[0].data = np.zeros((300, 300), np.float32)
+    tiles = docked.options.advanced.editors["tile"]
+    tiles.value = 128
+    qtbot.waitUntil(lambda: "in tiles of 128 px" in docked.need.text(), timeout=5000)

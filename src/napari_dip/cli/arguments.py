@@ -108,6 +108,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
                         "FixedSteps or 'FixedSteps(steps=800)'; default: the preset's, else the task's")  # fmt: skip
     parser.add_argument("--max-steps", type=_positive, metavar="N", help="end each fit at the latest then")
     parser.add_argument("--max-seconds", type=float, metavar="S", help="end the run at the latest then")
+    parser.add_argument("--max-memory", type=float, metavar="GIB", help="the run may take so much: what needs more is "
+                        "fitted in tiles; default: what is free")  # fmt: skip
+    parser.add_argument("--tile", type=_positive, metavar="PX", help="fit in tiles of this side, whatever is free")
     parser.add_argument("--keep-every", type=_positive, default=0, metavar="N", help="steps between kept outputs")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same CPU: same bits (default 0)")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cuda, mps or cpu")

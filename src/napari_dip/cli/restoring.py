@@ -244,6 +244,8 @@ def iterate(
         dtype=options.dtype,
         max_steps=options.max_steps,
         max_seconds=options.max_seconds,
+        max_memory=options.max_memory,
+        tile=options.tile,
         control=control,
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -81,6 +83,64 @@ def memory(device: torch.device) -> int | None:
             limits.append(int(Path(path).read_text()))
     known = [limit for limit in limits if limit is not None]
     return min(known) if known else None
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return how many bytes of memory this process may take in addition; None where it cannot be told."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + unused
+    free = [_available_memory()]
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        with suppress(OSError, ValueError):
+            root = Path("/sys/fs/cgroup")
+            free.append(int((root / limit).read_text()) - int((root / used).read_text()))
+    known = [one for one in free if one is not None]
+    return max(0, min(known)) if known else None
+
+
+def _available_memory() -> int | None:
+    """Return what the system could give without swapping; where it does not say, half of what the machine has."""
+    with suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    physical = _physical_memory()
+    return None if physical is None else physical // 2
+
+
+@contextmanager
+def capped(device: torch.device, most: int | None) -> Iterator[None]:
+    """Keep this process from taking more than so many bytes of a GPU while the block runs; None: than are free.
+
+    Some drivers spill to main memory without a word, and a fit becomes a hundred times slower.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    free, total = torch.cuda.mem_get_info(device)
+    wanted = free + torch.cuda.memory_reserved(device) if most is None else most
+    torch.cuda.set_per_process_memory_fraction(min(1.0, wanted / total), device)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+
+
+def release(device: torch.device) -> None:
+    """Give back what a fit that failed still holds."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception says that memory did not suffice: not all devices have a class for it."""
+    words = str(error)
+    return isinstance(error, MemoryError) or "out of memory" in words or "allocate memory" in words
 
 
 def _physical_memory() -> int | None:

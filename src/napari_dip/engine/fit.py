@@ -4,108 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_dip.engine.controlled import Cap, follow
-from napari_dip.engine.networks import Network, Skip, initialise
 from napari_dip.engine.noise import NoiseModel, estimate_noise
+from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Problem, RestorationError
+from napari_dip.engine.tiles import Mosaic, Whole
 
 CHECK_EVERY = 10  # steps between looks at the loss: each look waits for the device
 PATIENCE_WITH_DIVERGENCE = 20  # roll-backs in a row
 BEND = 0.01  # of the range: over how much of it values bend towards a floor
-
-
-class Source(Protocol):
-    """What feeds the network."""
-
-    @property
-    def jitter(self) -> float:
-        """Standard deviation of the normal noise added to z anew at every step."""
-        ...
-
-    def draw(self, problem: Problem, generator: torch.Generator) -> Tensor:
-        """Return the fixed input z, (channels, *spatial), on the CPU."""
-        ...
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Uniform noise, fixed for the run: the input of Ulyanov et al. 2018."""
-
-    channels: Annotated[int, {"min": 1}] = 32
-    amplitude: Annotated[float, {"min": 0.0, "tooltip": "z is uniform between 0 and this"}] = 0.1
-    jitter: Annotated[float, {"min": 0.0, "tooltip": "Noise added to z at every step: regularises"}] = 1 / 30
-
-    def draw(self, problem: Problem, generator: torch.Generator) -> Tensor:
-        return self.amplitude * torch.rand(self.channels, *problem.shape[1:], generator=generator)
-
-
-@dataclass(frozen=True)
-class Coordinates:
-    """The position of every pixel, from 0 to 1 along each axis: favours large smooth regions (inpainting)."""
-
-    jitter: Annotated[float, {"min": 0.0, "tooltip": "Noise added to z at every step: regularises"}] = 0.03
-
-    def draw(self, problem: Problem, generator: torch.Generator) -> Tensor:
-        axes = [torch.linspace(0, 1, n) for n in problem.shape[1:]]
-        return torch.stack(torch.meshgrid(*axes, indexing="ij"))
-
-
-@dataclass(frozen=True)
-class Guide:
-    """The problem's guide, another image of the scene, beside uniform noise; without a guide 32 channels of noise."""
-
-    channels: Annotated[int, {"min": 1, "tooltip": "Of noise, beside the guide"}] = 8
-    amplitude: Annotated[float, {"min": 0.0, "tooltip": "The noise is uniform between 0 and this"}] = 0.1
-    jitter: Annotated[float, {"min": 0.0, "tooltip": "Noise added to z at every step: regularises"}] = 1 / 30
-
-    def draw(self, problem: Problem, generator: torch.Generator) -> Tensor:
-        if problem.guide is None:
-            return Noise(amplitude=self.amplitude).draw(problem, generator)
-        noise = Noise(self.channels, self.amplitude).draw(problem, generator)
-        return torch.cat([problem.guide.cpu(), noise])
-
-
-@dataclass(frozen=True)
-class Fourier:
-    """Sines and cosines of random phases, fixed for the run: the input of Shi et al. 2022, for `Decoder`."""
-
-    channels: Annotated[int, {"min": 1, "tooltip": "Of phases: the network's input has twice as many"}] = 16
-    jitter: Annotated[float, {"min": 0.0, "tooltip": "Noise added to z at every step; published: none"}] = 0.0
-
-    def draw(self, problem: Problem, generator: torch.Generator) -> Tensor:
-        phase = 2 * torch.pi * torch.rand(self.channels, *problem.shape[1:], generator=generator)
-        return torch.cat([phase.sin(), phase.cos()])
-
-
-SOURCES = (Noise, Coordinates, Guide, Fourier)
-
-
-@dataclass(frozen=True)
-class Prior:
-    """The deep image prior: a network, what feeds it, and how it is fitted.
-
-    Ulyanov et al. 2018: the restored image is the output of a network whose weights, started at random, are
-    fitted to the one measurement; what the network learns late is the noise.
-    """
-
-    network: Network = field(default_factory=Skip)
-    source: Source = field(default_factory=Noise)
-    learning_rate: Annotated[float, {"min": 0.0, "max": 1.0}] = 0.01
-    averaging: Annotated[float, {"min": 0.0, "max": 0.9999, "tooltip": "Share of the past in the average"}] = 0.99
-    clip: Annotated[float, {"min": 0.0, "tooltip": "Largest norm of the gradient"}] = 1.0
-    tolerance: Annotated[float, {"min": 0.0, "unit": "dB", "tooltip": "A fall of the fit that is rolled back"}] = 5.0
-
-    @classmethod
-    def published(cls) -> Prior:
-        """Return the recipe of the denoising experiment of Ulyanov et al. 2018 (σ = 25)."""
-        return cls(network=Skip.published(), source=Noise(channels=32, amplitude=0.1, jitter=1 / 30))
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +68,7 @@ def fit(
     *,
     precision: torch.dtype = torch.float32,
     seed: int = 0,
+    tile: int | None = None,
     start: State | None = None,
 ) -> Iterator[Iterate]:
     """Yield the iterates of a fit, one per optimiser step, without end.
@@ -168,6 +83,8 @@ def fit(
         Where, and in which type activations are computed; weights and outputs are float32.
     seed : int
         Decides the network's start, z and its jitter. Nothing global is seeded.
+    tile : int, optional
+        Side in px of overlapping tiles with a network each, for images that memory does not suffice for; see `Mosaic`.
     start : State, optional
         Goes on from there, with the same prior and seed and maybe another problem.
 
@@ -176,7 +93,7 @@ def fit(
     RestorationError
         When the fit keeps diverging.
     """
-    run = _Run(problem, prior, device, precision=precision, seed=seed)
+    run = _Run(problem, prior, device, precision=precision, seed=seed, tile=tile)
     if start is not None:
         run.restore(start)
     return run.iterates()
@@ -185,24 +102,31 @@ def fit(
 class _Run:
     """The mutable side of one fit."""
 
-    def __init__(self, problem: Problem, prior: Prior, device: torch.device, *, precision: torch.dtype, seed: int):
+    def __init__(
+        self,
+        problem: Problem,
+        prior: Prior,
+        device: torch.device,
+        *,
+        precision: torch.dtype,
+        seed: int,
+        tile: int | None,
+    ):
         draws = torch.Generator().manual_seed(seed)
-        self.problem, self.prior, self.precision = problem.to(device), prior, precision
-        z = prior.source.draw(problem, draws)[None]
-        layout = {4: torch.channels_last, 5: torch.channels_last_3d}[z.ndim]
-        network = prior.network.build(z.shape[1], problem.shape[0], problem.shape[1:])
-        network = initialise(network, draws, device).to(memory_format=layout)  # type: ignore[call-overload]
-        self.modules = nn.ModuleDict({"network": network})
+        self.problem, self.prior = problem.to(device), prior
+        self.output: Whole | Mosaic
+        if tile is None or tile >= max(problem.shape[1:]):
+            self.output = Whole(self.problem, prior, draws, device=device, precision=precision)
+        else:
+            self.output = Mosaic(self.problem, prior, draws, device=device, precision=precision, side=tile)
+        self.modules = nn.ModuleDict({"network": self.output.network})
         self.forward, self.likelihood = self.fitted("forward"), self.fitted("likelihood")
-        self.network = network
-        self.z = z.to(device, memory_format=layout)
-        self.noise = torch.empty_like(self.z)
-        self.noise_in_memory = self.noise.as_strided((self.noise.numel(),), (1,))
         self.generator = torch.Generator(device).manual_seed(seed)
-        self.caps = [part for part in network.modules() if isinstance(part, Cap) and part.adapts]
+        self.caps = [part for part in self.modules.modules() if isinstance(part, Cap) and part.adapts]
         self.law = _noise(problem) if self.caps else None
         self.known = self.problem.known() if self.caps else torch.empty(0)
         self.parameters = list(self.modules.parameters())
+        self.apart = [list(network.parameters()) for network in self.output.networks]
         self.optimizer = torch.optim.Adam(self.parameters, lr=prior.learning_rate, fused=device.type != "mps")
         self.average = torch.zeros(problem.shape, device=device)
         self.step = 0
@@ -230,16 +154,14 @@ class _Run:
 
     def advance(self) -> tuple[Tensor, Tensor]:
         """Take one optimiser step; return the output before it and its loss."""
-        self.noise_in_memory.normal_(generator=self.generator)  # six times as fast as through channels-last strides
-        z = torch.add(self.z, self.noise, alpha=self.prior.source.jitter).to(self.precision)
-        x = self.network(z)[0].float()  # (C, *spatial)
+        x = self.output(self.generator, self.step)  # (C, *spatial)
         if self.problem.floor is not None:
             x = above(x, self.problem.floor)
         predicted = self.forward(x)
         loss = self.likelihood(predicted, self.problem.y, self.problem.weight)
         self.optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.parameters, self.prior.clip)
+        self.clip_gradient()
         self.optimizer.step()
         if self.law is not None:
             follow(self.caps, self.chi2(predicted.detach(), self.law))
@@ -248,6 +170,14 @@ class _Run:
         # the plain mean of the first outputs, until the exponential average has enough of a past
         self.average.lerp_(x, max(1 - self.prior.averaging, 1 / self.step))
         return x, loss
+
+    def clip_gradient(self) -> None:
+        """Limit the gradient; of tiles each by itself, as if it were the whole image."""
+        if len(self.apart) == 1:
+            nn.utils.clip_grad_norm_(self.parameters, self.prior.clip)
+            return
+        for parameters in self.apart:
+            nn.utils.clip_grad_norm_(parameters, self.prior.clip / len(self.apart))
 
     def chi2(self, predicted: Tensor, law: NoiseModel) -> Tensor:
         """Return the residual's mean square in units of the noise's variance, 0-d."""

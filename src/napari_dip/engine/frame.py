@@ -19,11 +19,11 @@ from napari_dip.engine.blocks import Frame, Scale, law_of
 from napari_dip.engine.channels import joint_gains
 from napari_dip.engine.comparison import Gain, gains
 from napari_dip.engine.correlation import reach
-from napari_dip.engine.fit import Guide, Prior
 from napari_dip.engine.member import Member
 from napari_dip.engine.noise import NoiseRecord, estimate_noise, model_of, record_of
 from napari_dip.engine.outcome import Fit, Phase, Progress, Restoration
 from napari_dip.engine.pilot import LEAST_NOISE, Pilot, make_pilot
+from napari_dip.engine.prior import Guide, Prior
 from napari_dip.engine.problem import Array, NoiseWeighted, Problem, finer, identity
 from napari_dip.engine.residual import ResidualCheck, check_residual
 from napari_dip.engine.spectral import BandMeter
@@ -55,6 +55,7 @@ class FrameFit:
         self.meter = BandMeter(self.problem.y, self.problem.known()) if self.problem.is_image else None
         self.pilot: Pilot | None = None
         self.guide: Tensor | None = None  # without the held-out elements
+        self.tile: int | None = None
         self.members: list[Member] = []
         self.noise: NoiseRecord | None = None
         self.residual: ResidualCheck | None = None
@@ -75,6 +76,7 @@ class FrameFit:
             guides = [guide for guide in (made, problem.guide) if guide is not None]
             both = torch.cat([guide.to(guides[0].device) for guide in guides])
             problem, hidden = (dataclasses.replace(one, guide=both) for one in (problem, hidden))
+        self.tile = run.tile_of(problem, priors)
         for index, prior in enumerate(priors):
             left = len(priors) - index - 1
             member = Member(self, prior, problem, seed=run.seed + index * BETWEEN_SEEDS, left=left)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from napari_dip.engine.fit import Iterate, Prior, State, fit
+from napari_dip.engine.fit import Iterate, State, fit
 from napari_dip.engine.outcome import Fit, Phase, Progress
+from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Array, Problem
 from napari_dip.engine.spectral import RECORD_EVERY
 from napari_dip.engine.stopping import Criterion
@@ -38,7 +39,7 @@ class Member:
         self.frame, self.run, self.prior, self.problem = frame, frame.run, prior, problem
         self.seed, self.left = seed, left
         self.taken = sum(one.fit.last_step + one.fit.revealed for one in frame.members)  # steps, by members before
-        self.fit: Fit = Fit(frame.frame, len(frame.members))
+        self.fit: Fit = Fit(frame.frame, len(frame.members), tile=frame.tile)
         self.best: _Best | None = None
         self.newest: Iterate | None = None
         self.revealed: Tensor | None = None
@@ -65,7 +66,9 @@ class Member:
 
     def iterates(self, problem: Problem, start: State | None = None) -> Iterator[Iterate]:
         run = self.run
-        return fit(problem, self.prior, run.device, precision=run.precision, seed=self.seed, start=start)
+        return fit(
+            problem, self.prior, run.device, precision=run.precision, seed=self.seed, tile=self.frame.tile, start=start
+        )
 
     def keep(self, iterate: Iterate, score: float | None) -> None:
         """Remember an iterate that scored best, and the outputs that were asked for."""

@@ -70,6 +70,8 @@ class Fit:
         All of it.
     ended : str
         The reason, in words.
+    tile : int or None
+        Side in px of the tiles that the frame was fitted in; None: it was fitted whole.
     pilot : tuple of float
         Weight of the pilot in the frame's result, 0 to 1: in fine detail, and in the rest; empty without a pilot.
     reach : tuple of int
@@ -104,6 +106,7 @@ class Fit:
     last_step: int = 0
     seconds: float = 0.0
     ended: str = "running"
+    tile: int | None = None
     pilot: tuple[float, ...] = ()
     reach: tuple[int, int] = (0, 0)
     clipped: bool = False

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from napari_dip.engine.blocks import Axes, name_axes
-from napari_dip.engine.fit import Prior
 from napari_dip.engine.noise import NoiseLaw
 from napari_dip.engine.outcome import Control, Progress, Restoration
+from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Array, Mask, Problem
 from napari_dip.engine.restore import Preset, iter_restore
 from napari_dip.engine.stopping import HeldOut, StoppingRule
@@ -40,6 +40,8 @@ def reconstruct(
     keep_every: int = 0,
     max_steps: int | None = None,
     max_seconds: float | None = None,
+    max_memory: float | None = None,
+    tile: int | None = None,
     control: Control | None = None,
 ) -> Restoration:
     """Return the image that data come from: `iter_reconstruct`, which describes the parameters, run to its end."""
@@ -47,7 +49,7 @@ def reconstruct(
     for progress in iter_reconstruct(  # noqa: B007
         y, forward, shape, is_linear=is_linear, span=span, floor=floor, axes=axes, prior=prior, stop=stop,
         preset=preset, device=device, seed=seed, keep_every=keep_every, max_steps=max_steps, max_seconds=max_seconds,
-        control=control,
+        max_memory=max_memory, tile=tile, control=control,
     ):  # fmt: skip
         pass
     assert progress is not None  # noqa: S101  a run takes at least one step
@@ -71,6 +73,8 @@ def iter_reconstruct(
     keep_every: int = 0,
     max_steps: int | None = None,
     max_seconds: float | None = None,
+    max_memory: float | None = None,
+    tile: int | None = None,
     control: Control | None = None,
 ) -> Iterator[Progress]:
     """Return an iterator over a reconstruction's progress, one per optimiser step; the last one has the result.
@@ -95,7 +99,7 @@ def iter_reconstruct(
         No pixel of the image is lower.
     axes : str, optional
         A letter for each axis of the image: Y, X, Z spatial, C channels, S colours. None: YX or YXS.
-    prior, stop, preset, device, seed, keep_every, max_steps, max_seconds, control
+    prior, stop, preset, device, seed, keep_every, max_steps, max_seconds, max_memory, tile, control
         As of `iter_restore`.
 
     Returns
@@ -119,7 +123,8 @@ def iter_reconstruct(
     task = Reconstruct(data, forward, layout, (float(low), float(high)), floor, is_linear)
     progress = iter_restore(
         task.blank(), task, prior, stop, preset=preset, axes=layout.letters, device=device, seed=seed,
-        keep_every=keep_every, max_steps=max_steps, max_seconds=max_seconds, control=control,
+        keep_every=keep_every, max_steps=max_steps, max_seconds=max_seconds, max_memory=max_memory, tile=tile,
+        control=control,
     )  # fmt: skip
     return (dataclasses.replace(one, _restoration=_with_residual(one, task)) for one in progress)
 

@@ -12,13 +12,15 @@ import numpy as np
 from napari_dip.engine import devices
 from napari_dip.engine.arrays import check_arrays, has_image
 from napari_dip.engine.blocks import Axes, Missing, name_axes
-from napari_dip.engine.fit import Guide, Noise, Prior
+from napari_dip.engine.memory import MemoryPlan, plan
 from napari_dip.engine.networks import Skip
 from napari_dip.engine.outcome import Control, Progress, Restoration
 from napari_dip.engine.outliers import Outliers
+from napari_dip.engine.prior import Guide, Noise, Prior
 from napari_dip.engine.run import Limits, Run
 from napari_dip.engine.stopping import HeldOut, StoppingRule
 from napari_dip.engine.tasks import Denoise, Inpaint, Task
+from napari_dip.engine.tiles import SMALLEST_TILE
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ def restore(
     dtype: Literal["source", "float32"] = "source",
     max_steps: int | None = None,
     max_seconds: float | None = None,
+    max_memory: float | None = None,
+    tile: int | None = None,
     out: Any = None,
     control: Control | None = None,
 ) -> Restoration:
@@ -77,7 +81,8 @@ def restore(
     for progress in iter_restore(  # noqa: B007
         image, task, prior, stop, preset=preset, missing=missing, saturation=saturation, outliers=outliers,
         fill=fill, axes=axes, each=each, device=device, seed=seed, keep_every=keep_every,
-        members=members, dtype=dtype, max_steps=max_steps, max_seconds=max_seconds, out=out, control=control,
+        members=members, dtype=dtype, max_steps=max_steps, max_seconds=max_seconds,
+        max_memory=max_memory, tile=tile, out=out, control=control,
     ):  # fmt: skip
         pass
     assert progress is not None  # noqa: S101  a run takes at least one step
@@ -104,6 +109,8 @@ def iter_restore(
     dtype: Literal["source", "float32"] = "source",
     max_steps: int | None = None,
     max_seconds: float | None = None,
+    max_memory: float | None = None,
+    tile: int | None = None,
     out: Any = None,
     control: Control | None = None,
 ) -> Iterator[Progress]:
@@ -146,6 +153,11 @@ def iter_restore(
         Of `Restoration.image`. Integers are rounded and clipped to their range.
     max_steps, max_seconds : optional
         End each fit, or the whole run, at the latest then.
+    max_memory : float, optional
+        GiB that the run may take beside what the process has: an image that needs more is fitted in tiles, one network
+        each, which fade into each other and stop together. None: what is free.
+    tile : int, optional
+        Side of these tiles in px; None: chosen from the memory.
     out : array-like, optional
         Receives each frame when it is done, such as a zarr array; shaped as the result, whose pixels may be smaller
         than the image's.
@@ -189,12 +201,48 @@ def iter_restore(
         device=devices.choose(device),
         seed=seed,
         keep_every=keep_every,
-        limits=Limits(max_steps, max_seconds),
+        limits=Limits(max_steps, max_seconds, max_memory),
+        tile=_checked_tile(tile),
         draws=members,
         out=out,
         control=control or Control(),
     )
     return run.progress()
+
+
+def memory_plan(
+    image: Any,
+    task: Task | None = None,
+    prior: Prior | None = None,
+    *,
+    preset: Preset | str = "standard",
+    axes: str | None = None,
+    each: str = "",
+    device: str = "auto",
+    max_memory: float | None = None,
+    tile: int | None = None,
+) -> MemoryPlan:
+    """Return how much memory `iter_restore`, which describes the parameters, would take, and in which tiles.
+
+    Only the image's shape is read. A task that extends the image beyond its borders takes a little more.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `iter_restore`.
+    """
+    chosen, task = _preset(preset), Denoise() if task is None else task
+    _, axes_ = _checked(image, axes, each)
+    grid = axes_.finer(task.factors)
+    shape = (grid.channels, *(grid.shape[axis] for axis in grid.spatial))
+    where = devices.choose(device)
+    free = devices.free_memory(where) if max_memory is None else int(max_memory * 2**30)
+    priors = (prior,) if prior else (chosen.members or (chosen.prior,))
+    has_guide = has_image(task) or not prior
+    return plan(
+        priors, shape, guides=grid.channels * has_guide, precision=devices.precision(where), free=free,
+        tile=_checked_tile(tile),
+    )  # fmt: skip
 
 
 def _preset(preset: Preset | str) -> Preset:
@@ -233,6 +281,12 @@ def _checked(image: Any, axes: str | None, each: str) -> tuple[Any, Axes]:
     if kind.kind not in "biuf":
         raise TypeError(f"An image of dtype {kind} has no intensities to restore")
     return image, name_axes(axes, tuple(image.shape), each)
+
+
+def _checked_tile(tile: int | None) -> int | None:
+    if tile is not None and tile < SMALLEST_TILE:
+        raise ValueError(f"tile={tile}: tiles need {SMALLEST_TILE} px a side at least")
+    return tile
 
 
 def _grid(task: Task, axes: Axes, out: Any, dtype: np.dtype[Any]) -> Axes:

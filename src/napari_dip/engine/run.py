@@ -18,22 +18,25 @@ from napari_dip.engine.assembly import Assembly
 from napari_dip.engine.blocks import Axes, Frame, Missing, measure_scale
 from napari_dip.engine.channels import SURE
 from napari_dip.engine.comparison import Gain
-from napari_dip.engine.fit import Prior
 from napari_dip.engine.frame import FrameFit, NothingKnownError
+from napari_dip.engine.memory import MemoryPlan, plan
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration, settings_of
-from napari_dip.engine.problem import RestorationError
+from napari_dip.engine.prior import Prior
+from napari_dip.engine.problem import Problem, RestorationError
 from napari_dip.engine.stopping import StoppingRule
 from napari_dip.engine.tasks import Task
+from napari_dip.engine.tiles import SMALLEST_TILE
 
 MANY_OUTLIERS = 0.02  # of all values
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Where a run ends at the latest: steps of each fit, seconds of all."""
+    """Where a run ends at the latest: steps of each fit, seconds of all; and how many GiB it may take."""
 
     steps: int | None = None
     seconds: float | None = None
+    memory: float | None = None
 
 
 @dataclass(eq=False, kw_only=True)
@@ -56,6 +59,7 @@ class Run:
     seed: int
     keep_every: int
     limits: Limits
+    tile: int | None
     draws: int
     out: Any
     control: Control
@@ -80,6 +84,7 @@ class Run:
         self.frames = [frame for frame in self.axes.frames() if self.is_wanted(frame)]
         if not self.frames:
             raise ValueError("Nothing is missing: mark the pixels to fill in a mask, or make them NaN")
+        self.plan: MemoryPlan | None = None
         self.fits: list[Fit] = []
         self.remarks: dict[str, None] = {}  # of the task, each once
         self.started = time.perf_counter()
@@ -88,24 +93,68 @@ class Run:
     def progress(self) -> Iterator[Progress]:
         """Yield the progress of every frame; the engine's failures become a RestorationError."""
         try:
-            yield from self.choose_channels()
-            for frame in self.frames:
-                try:
-                    fit = FrameFit(self, frame)
-                except NothingKnownError:
-                    if len(self.frames) == 1:
-                        raise
-                    self.remarks[f"Nothing is known of frame {frame}: it is as it was"] = None
-                    continue
-                yield from fit.progress()
-                if self.control.is_stopped or self.is_late:
-                    return
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise self.too_large() from error
-        except RuntimeError as error:  # thread workers swallow it, and PyTorch raises it for nearly everything
-            if "allocate memory" in str(error):  # the CPU's allocator has no class of its own
+            with devices.capped(self.device, self.most_memory):
+                yield from self.choose_channels()
+                for frame in self.frames:
+                    yield from self.fitted(frame)
+                    if self.control.is_stopped or self.is_late:
+                        return
+        except (
+            RuntimeError,
+            MemoryError,
+        ) as error:
+            # thread workers swallow the first, which PyTorch raises for nearly everything
+            if devices.is_out_of_memory(error):
                 raise self.too_large() from error
             raise RestorationError(f"The fit failed on {self.device}: {error}") from error
+
+    def fitted(self, frame: Frame) -> Iterator[Progress]:
+        """Yield the progress of a frame; where memory does not suffice for it, once more with smaller tiles."""
+        while True:
+            try:
+                fit = FrameFit(self, frame)
+            except NothingKnownError:
+                if len(self.frames) == 1:
+                    raise
+                self.remarks[f"Nothing is known of frame {frame}: it is as it was"] = None
+                return
+            try:
+                yield from fit.progress()
+            except (RuntimeError, MemoryError) as error:
+                if not devices.is_out_of_memory(error) or not self.takes_smaller_tiles(fit.problem.shape[1:]):
+                    raise
+            else:
+                return
+            del fit
+            devices.release(self.device)
+
+    def takes_smaller_tiles(self, spatial: tuple[int, ...]) -> bool:
+        """Halve the tiles, where that is possible, and say so."""
+        last = self.plan.tile if self.plan else None
+        side = min(max(spatial), last or max(spatial)) // 2
+        if side < SMALLEST_TILE:
+            return False
+        self.tile = side
+        self.remarks[f"Memory ran out on {self.device}: the fit was begun again in smaller tiles"] = None
+        return True
+
+    @property
+    def most_memory(self) -> int | None:
+        """How many bytes the run may take; None: nobody said."""
+        return None if self.limits.memory is None else int(self.limits.memory * 2**30)
+
+    def tile_of(self, problem: Problem, priors: tuple[Prior, ...]) -> int | None:
+        """Return the side of the tiles that a frame is fitted in: as asked, else what memory allows; None: whole."""
+        most = self.most_memory
+        self.plan = plan(
+            priors,
+            problem.shape,
+            guides=0 if problem.guide is None else len(problem.guide),
+            precision=self.precision,
+            free=devices.free_memory(self.device) if most is None else most,
+            tile=self.tile,
+        )
+        return self.plan.tile
 
     def choose_channels(self) -> Iterator[Progress]:
         """Part the channels, unless every one of them gains from the others where that can be told.
@@ -127,8 +176,8 @@ class Run:
 
     def too_large(self) -> RestorationError:
         return RestorationError(
-            f"Not enough memory on {self.device} for an image of shape {self.axes.shape}: crop it, or take "
-            f"another device"
+            f"Not enough memory on {self.device} for an image of shape {self.axes.shape}, even in small tiles: crop "
+            f"it, or take another device"
         )
 
     def is_wanted(self, frame: Frame) -> bool:
@@ -186,6 +235,8 @@ class Run:
             "members_wanted": self.draws,
             "max_steps": self.limits.steps,
             "max_seconds": self.limits.seconds,
+            "max_memory": self.limits.memory,
+            "tile": self.tile,
         }
 
     def machine(self) -> dict[str, Any]:
@@ -242,6 +293,11 @@ class Run:
             notes.append(
                 f"Made of {'one fit' if count == 1 else f'{count} fits'} and a closed-form pilot (NL-Ridge), whose "
                 f"weight is {fine:.2f} in fine detail and {rest:.2f} in the rest"
+            )
+        if sides := {fit.tile for fit in fits if fit.tile is not None}:
+            notes.append(
+                f"Fitted in overlapping tiles of {min(sides)} px, a network each, which fade into each other and "
+                f"stop together"
             )
         if reaches := sorted({fit.reach for fit in fits if any(fit.reach)}):
             down, right = reaches[-1]

@@ -1,4 +1,4 @@
-"""A line that says, before a run, whether an image is suited for it."""
+"""Lines that say, before a run, whether an image is suited for it, and how much memory it will take."""
 
 from __future__ import annotations
 
@@ -15,18 +15,54 @@ LATER = 400  # ms after the last change: not at every step of a slider
 SIDE = 512  # px: of a larger plane the middle is looked at, so that the window does not wait
 
 
-class Advice(QLabel):
-    """What `dip.check` says of what is chosen; its hints are in the tooltip."""
+class Line(QLabel):
+    """A line that is made a little after what it is about was chosen; hidden while it says nothing."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setWordWrap(True)
         self.hide()
-        self.origin: Origin | None = None
         self.timer = QTimer(self)
         self.timer.setSingleShot(True)
         self.timer.setInterval(LATER)
         self.timer.timeout.connect(self.look)
+
+    def look(self) -> None:
+        raise NotImplementedError
+
+
+class Need(Line):
+    """How much memory a run would take, and how much is free."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setToolTip("What a run takes is told from its networks before it starts; too much is fitted in tiles")
+        self.origin: Origin | None = None
+        self.settings: dict[str, Any] = {}
+
+    def about(self, origin: Origin | None, **settings: Any) -> None:
+        """Say soon what an image needs with these settings of `dip.memory_plan`; None: nothing."""
+        self.origin, self.settings = origin, settings
+        self.timer.start()
+
+    def look(self) -> None:
+        said = ""
+        if self.origin is not None:
+            try:
+                plan = dip.memory_plan(self.origin, axes=self.origin.axes, each=self.origin.each, **self.settings)
+                said = f"Memory: {plan}"
+            except (ValueError, TypeError):  # the run would be refused too, and says why
+                said = ""
+        self.setText(said)
+        self.setVisible(bool(said))
+
+
+class Advice(Line):
+    """What `dip.check` says of what is chosen; its hints are in the tooltip."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.origin: Origin | None = None
 
     def about(self, origin: Origin | None) -> None:
         """Look at an image soon; None: at none."""

@@ -10,6 +10,7 @@ from superqt import QCollapsible
 
 import napari_dip as dip
 from napari_dip.engine import devices
+from napari_dip.engine.tiles import SMALLEST_TILE
 from napari_dip.gui.form import DataForm, form
 
 Preset = Literal[tuple(preset.name for preset in dip.PRESETS)]  # type: ignore[valid-type]
@@ -90,6 +91,16 @@ class Advanced:
         dip.Prior | None,
         {"tooltip": "The network, what feeds it, and how it is fitted; auto: the preset's networks and its pilot"},
     ] = None
+    tile: Annotated[
+        int | None,
+        {
+            "min": SMALLEST_TILE,
+            "label": "tiles of",
+            "unit": "px",
+            "none": "whatever memory allows",
+            "tooltip": "Fit overlapping tiles of this side with a network each; auto: only where memory needs it",
+        },
+    ] = None
 
 
 class Options(QWidget):
@@ -122,6 +133,7 @@ class Options(QWidget):
             "seed": output.seed,
             "dtype": "source" if output.as_source else "float32",
             "keep_every": output.keep_every,
+            "tile": advanced.tile,
             "outliers": output.outliers,
         }
 

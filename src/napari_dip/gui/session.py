@@ -52,6 +52,7 @@ class Request:
     dtype: Literal["source", "float32"] = "source"
     keep_every: int = 0
     outliers: dip.Outliers | None = None
+    tile: int | None = None
 
     @property
     def rule(self) -> dip.StoppingRule:
@@ -61,7 +62,7 @@ class Request:
         return dip.iter_restore(
             image, self.task, self.prior, self.stop, preset=self.preset, axes=self.origin.axes, each=self.origin.each,
             device=self.device, seed=self.seed, keep_every=self.keep_every, dtype=self.dtype, outliers=self.outliers,
-            control=control,
+            tile=self.tile, control=control,
         )  # fmt: skip
 
 

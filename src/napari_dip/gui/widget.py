@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 import napari_dip as dip
-from napari_dip.gui.advice import Advice
+from napari_dip.gui.advice import Advice, Need
 from napari_dip.gui.form import words
 from napari_dip.gui.inputs import Inputs
 from napari_dip.gui.options import Options
@@ -50,6 +50,7 @@ class DeepImagePrior(QWidget):
         self._make_controls()
         self._lay_out()
         self.inputs.changed.connect(self.update_controls)
+        self.options.output.changed.connect(self.update_controls)
         self.options.advanced.changed.connect(self.update_controls)
         self.inputs.task_edit.changed.connect(self._adjust)
         self.run_button.clicked.connect(self.run)
@@ -68,7 +69,7 @@ class DeepImagePrior(QWidget):
         self.stop_button = QPushButton("Stop")
         self.stop_button.setToolTip("End the run now and keep the best result so far")
         self.place = _line("What will be restored, or what is missing before a run can start")
-        self.advice = Advice()
+        self.advice, self.need = Advice(), Need()
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(10)
@@ -102,6 +103,7 @@ class DeepImagePrior(QWidget):
         outer.addWidget(self.area, 3)
         outer.addWidget(self.place)
         outer.addWidget(self.advice)
+        outer.addWidget(self.need)
         outer.addLayout(buttons)
         outer.addWidget(self.bar)
         outer.addWidget(self.text)
@@ -127,12 +129,21 @@ class DeepImagePrior(QWidget):
         if not is_busy:
             is_asked = reason is None and self.inputs.task_edit.chosen in ADVISED
             self.advice.about(self.inputs.origin() if is_asked else None)
+            self._ask_memory(reason is None)
         self.run_button.setEnabled(not is_busy and reason is None)
         self.run_button.setText("Running…" if is_busy else "Run")
         self.pause_button.setEnabled(state in ("running", "paused"))
         self.pause_button.setText("Resume" if state == "paused" else "Pause")
         self.stop_button.setEnabled(state in ("running", "paused"))
         self.stop_button.setText("Stopping…" if state == "stopping" else "Stop")
+
+    def _ask_memory(self, can_run: bool) -> None:
+        if not can_run:
+            self.need.about(None)
+            return
+        settings = self.options.values()
+        asked = {name: settings[name] for name in ("preset", "prior", "device", "tile")}
+        self.need.about(self.inputs.origin(), task=self.inputs.task_edit.value, **asked)
 
     def _colour(self, label: QLabel, kind: str) -> None:
         is_light = get_theme(str(self.viewer.theme)).type == "light"

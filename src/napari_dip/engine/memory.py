@@ -1,0 +1,133 @@
+"""How much memory a run will need, known before it is used, and how large a tile may be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from napari_dip.engine.prior import Prior
+from napari_dip.engine.problem import Problem
+from napari_dip.engine.tiles import SMALLEST_TILE, count, memory_format
+
+FLOAT = 4  # bytes
+IN_FIT = 12  # images, shaped as x, that a fit holds: x, averages, the data term and its gradient, copies of the best
+IN_FRAME = 18  # images that a frame and its result hold: measurement, masks, pilot, what the result is made of
+PER_WEIGHT = 28  # bytes: weight, gradient, two moments, and copies of all but the gradient
+BESIDE = 96 << 20  # bytes: threads, kernels and what the allocator keeps
+SHARE = 0.8  # of the free memory that a run may take
+STEP = 32  # px: tiles are so many, or a multiple: nothing is lost in five halvings
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What a run will take.
+
+    Attributes
+    ----------
+    needed : int
+        Bytes, beside what the process has, with these tiles.
+    free : int or None
+        Bytes that may be taken; None: it cannot be told.
+    tile : int or None
+        Side in px of the tiles that each frame will be fitted in; None: it will be fitted whole.
+    """
+
+    needed: int
+    free: int | None
+    tile: int | None
+
+    def __str__(self) -> str:
+        free = "" if self.free is None else f" of {self.free / 2**30:.1f} GiB free"
+        tiles = "" if self.tile is None else f", in tiles of {self.tile} px"
+        return f"{self.needed / 2**30:.1f} GiB{free}{tiles}"
+
+
+def needed(
+    priors: Iterable[Prior], shape: tuple[int, ...], *, guides: int, precision: torch.dtype, tile: int | None = None
+) -> int:
+    """Return how many bytes a run over an image takes at most, beside what the process has.
+
+    What the largest network keeps for its gradient is counted, on tensors that have a shape and no values.
+
+    Parameters
+    ----------
+    priors : iterable of Prior
+        That are fitted one after another.
+    shape : tuple of int
+        Of the restored image, (C, *spatial): one frame.
+    guides : int
+        Channels of the guide; 0: there is none.
+    precision : dtype
+        Of activations.
+    tile : int, optional
+        Side of the tiles; None: the image is fitted whole.
+    """
+    image = math.prod(shape) * FLOAT
+    fits = [_fit(prior, shape, guides=guides, precision=precision, tile=tile) for prior in priors]
+    return max(fits) + (IN_FIT + IN_FRAME) * image + BESIDE
+
+
+@lru_cache(maxsize=64)
+def _fit(prior: Prior, shape: tuple[int, ...], *, guides: int, precision: torch.dtype, tile: int | None) -> int:
+    """Return the bytes of a network, its input, and what it keeps for the gradient, on one tile or the whole image."""
+    spatial = shape[1:] if tile is None else tuple(min(n, tile) for n in shape[1:])
+    z = _input(prior, (shape[0], *spatial), guides, precision)
+    network = prior.network.build(z.shape[1], shape[0], spatial)
+    own = {weight.untyped_storage()._cdata for weight in network.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if (storage := tensor.untyped_storage()._cdata) not in own:
+            kept[storage] = tensor
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        network(z)
+    sizes = [tensor.untyped_storage().nbytes() for tensor in kept.values()]
+    tiles = 1 if tile is None else count(shape[1:], tile)
+    weights = PER_WEIGHT * tiles * sum(weight.numel() for weight in network.parameters())
+    inputs = z.numel() * (2 * FLOAT if tiles == 1 else FLOAT + 2 * (tiles if guides else 1))
+    return sum(sizes) + 3 * max(sizes) + inputs + weights
+
+
+def _input(prior: Prior, shape: tuple[int, ...], guides: int, precision: torch.dtype) -> Tensor:
+    """Return what stands for z, (1, inputs, *spatial), without values."""
+    guide = torch.zeros(guides, *[1] * (len(shape) - 1)) if guides else None
+    small = Problem(torch.zeros(1), shape=(shape[0], *[1] * (len(shape) - 1)), guide=guide)
+    channels = len(prior.source.draw(small, torch.Generator()))
+    z = torch.empty(1, channels, *shape[1:], dtype=precision, device="meta")
+    return z.to(memory_format=memory_format(z))
+
+
+def plan(
+    priors: tuple[Prior, ...],
+    shape: tuple[int, ...],
+    *,
+    guides: int,
+    precision: torch.dtype,
+    free: int | None,
+    tile: int | None = None,
+) -> MemoryPlan:
+    """Return what a run over an image will take, in the tiles asked for, else in the largest that memory allows."""
+
+    def need(side: int | None) -> int:
+        return needed(priors, shape, guides=guides, precision=precision, tile=side)
+
+    largest = max(shape[1:])
+    if tile is not None:
+        side = tile if tile < largest else None
+        return MemoryPlan(need(side), free, side)
+    if free is None or need(None) <= SHARE * free:
+        return MemoryPlan(need(None), free, None)
+    side = largest
+    while side > SMALLEST_TILE:
+        side = max(SMALLEST_TILE, min(side - 1, 3 * side // 4) // STEP * STEP)
+        if need(side) <= SHARE * free:
+            break
+    return MemoryPlan(need(side), free, side)

@@ -1,0 +1,193 @@
+"""Images too large for one network: overlapping tiles with a network each, fitted together as one image."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from napari_dip.engine.networks import initialise
+from napari_dip.engine.prior import Prior
+from napari_dip.engine.problem import Problem
+
+OVERLAP = 1 / 8  # of a tile's side: over how much of it neighbours fade into each other
+SMALLEST_TILE = 64  # px a side
+
+
+class Tile(NamedTuple):
+    """A box of an image, and its part in each pixel of the box."""
+
+    where: tuple[Any, ...]  # in (C, *spatial)
+    fade: Tensor  # (*spatial), 0 to 1; of all tiles over a pixel they sum to 1
+
+
+def split(spatial: tuple[int, ...], side: int) -> list[Tile]:
+    """Return tiles of one shape that cover an image.
+
+    Along each axis they are spread evenly, overlap their neighbours by an eighth of their side at least, and fade
+    into each other linearly over all of the overlap.
+
+    Parameters
+    ----------
+    spatial : tuple of int
+        Of the image, (Y, X) or (Z, Y, X).
+    side : int
+        Of a tile, in px; an axis that is shorter is not parted.
+    """
+    lines = [_along(length, side) for length in spatial]
+    tiles = []
+    for each in itertools.product(*lines):
+        fade = torch.ones(())
+        for _, weights in each:
+            fade = fade[..., None] * weights
+        tiles.append(Tile((..., *(where for where, _ in each)), fade))
+    return tiles
+
+
+def count(spatial: tuple[int, ...], side: int) -> int:
+    """Return how many tiles there are."""
+    return math.prod(_pieces(length, side) for length in spatial)
+
+
+def _pieces(length: int, side: int) -> int:
+    least = round(OVERLAP * side)
+    return 1 if length <= side else math.ceil((length - least) / (side - least))
+
+
+def _along(length: int, side: int) -> list[tuple[slice, Tensor]]:
+    """Return the pieces of an axis, with their part in each of its pixels."""
+    if length <= side:
+        return [(slice(0, length), torch.ones(length))]
+    pieces = _pieces(length, side)
+    starts = [round(i * (length - side) / (pieces - 1)) for i in range(pieces)]
+    parts = torch.zeros(pieces, length, dtype=torch.float64)
+    for part, start in zip(parts, starts, strict=True):
+        part[start : start + side] = 1
+    for i, start in enumerate(starts[1:], 1):
+        common = starts[i - 1] + side - start
+        rise = (torch.arange(common, dtype=torch.float64) + 0.5) / common
+        parts[i, start : start + common] *= rise
+        parts[i - 1, start : start + common] *= 1 - rise
+    parts /= parts.sum(0)
+    return [
+        (slice(start, start + side), part[start : start + side].float())
+        for start, part in zip(starts, parts, strict=True)
+    ]
+
+
+class Whole:
+    """x = f(z): one network's output; z is its fixed input and a jitter that is another at each step."""
+
+    def __init__(
+        self, problem: Problem, prior: Prior, draws: torch.Generator, *, device: torch.device, precision: torch.dtype
+    ):
+        z = prior.source.draw(problem, draws)[None]
+        self.network = _started(prior, z, problem, draws, device)
+        self.z = z.to(device, memory_format=memory_format(z))
+        self.jitter = _Jitter(self.z, prior.source.jitter, precision)
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        return [self.network]
+
+    def __call__(self, generator: torch.Generator, step: int) -> Tensor:
+        """Return x, (C, *spatial), float32."""
+        return self.network(self.jitter.added(self.z, generator))[0].float()  # type: ignore[no-any-return]
+
+
+class Mosaic:
+    """x = Σ fade · f(z) over tiles, each with a network of its own that sees no more than its tile.
+
+    What a network computes on the way is not kept for the gradient but computed again, so that memory is needed for
+    one tile at a time. Operator, data term and stopping rule see the whole image: there are no joins for them, all
+    tiles end at one step, and an operator need not know of tiles.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        prior: Prior,
+        draws: torch.Generator,
+        *,
+        device: torch.device,
+        precision: torch.dtype,
+        side: int,
+    ):
+        self.device, self.seed, self.shape = device, draws.initial_seed(), problem.shape
+        self.tiles = [Tile(where, fade.to(device)) for where, fade in split(problem.shape[1:], side)]
+        first = _part(problem, self.tiles[0])
+        z = prior.source.draw(first, draws)[None]
+        self.network = nn.ModuleList(_started(prior, z, first, draws, device) for _ in self.tiles)
+        if problem.guide is not None:
+            z = torch.cat([prior.source.draw(_part(problem, tile), draws)[None] for tile in self.tiles])
+        self.z = z.to(device, torch.float16)  # one for all tiles, or one each
+        self.jitter = _Jitter(
+            z[:1].to(device, torch.float32, memory_format=memory_format(z)), prior.source.jitter, precision
+        )
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        return list(self.network)
+
+    def __call__(self, generator: torch.Generator, step: int) -> Tensor:
+        """Return x, (C, *spatial), float32."""
+
+        def output(index: int) -> Tensor:
+            own = torch.Generator(self.device).manual_seed(self.seed + 1 + index + step * len(self.tiles))
+            z = self.z[index : index + 1] if len(self.z) > 1 else self.z
+            return self.network[index](self.jitter.added(z, own))[0].float()  # type: ignore[no-any-return]
+
+        parts = [checkpoint(output, i, use_reentrant=False, preserve_rng_state=False) for i in range(len(self.tiles))]
+        return _Joined.apply(self.tiles, self.shape, *parts)  # type: ignore[no-any-return,no-untyped-call]
+
+
+class _Jitter:
+    """Normal noise that is added to z, drawn in the order of memory: six times as fast as through its strides."""
+
+    def __init__(self, like: Tensor, strength: float, precision: torch.dtype):
+        self.strength, self.precision = strength, precision
+        self.noise = torch.empty_like(like)
+        self.in_memory = self.noise.as_strided((self.noise.numel(),), (1,))
+
+    def added(self, z: Tensor, generator: torch.Generator) -> Tensor:
+        self.in_memory.normal_(generator=generator)
+        return torch.add(z, self.noise, alpha=self.strength).to(self.precision)
+
+
+def _started(prior: Prior, z: Tensor, problem: Problem, draws: torch.Generator, device: torch.device) -> nn.Module:
+    """Return a network for a problem as it is before its first step."""
+    network = prior.network.build(z.shape[1], problem.shape[0], problem.shape[1:])
+    return initialise(network, draws, device).to(memory_format=memory_format(z))  # type: ignore[call-overload,no-any-return]
+
+
+def memory_format(z: Tensor) -> torch.memory_format:
+    """Return the order in memory in which convolutions of z are fast."""
+    return {4: torch.channels_last, 5: torch.channels_last_3d}[z.ndim]
+
+
+def _part(problem: Problem, tile: Tile) -> Problem:
+    """Return what a source must know of a tile."""
+    guide = None if problem.guide is None else problem.guide[tile.where]
+    return dataclasses.replace(problem, shape=(problem.shape[0], *tile.fade.shape), guide=guide)
+
+
+class _Joined(torch.autograd.Function):
+    """The sum of the tiles, each times its fade. By hand, so that the gradient makes no copy of the image per tile."""
+
+    @staticmethod
+    def forward(ctx: Any, tiles: Sequence[Tile], shape: tuple[int, ...], *parts: Tensor) -> Tensor:
+        ctx.tiles = tiles
+        image = parts[0].new_zeros(shape)
+        for tile, part in zip(tiles, parts, strict=True):
+            image[tile.where] += tile.fade * part
+        return image
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        return None, None, *(tile.fade * gradients[0][tile.where] for tile in ctx.tiles)
