@@ -3,8 +3,8 @@
     python benchmarks/trust.py DATA --cases stars,flat,coverage --seeds 0,1,2
     python benchmarks/trust.py DATA --table             # what benchmarks/results/trust.json says
 
-DATA is a folder with set14/, kodak24/ and cbsd68/; only `coverage`, `draws` and `noise` need it. Scenes are simulated,
-so the truth is known. Resumable: what the JSON has is not run again; it is written after every run.
+DATA is a folder with set14/, kodak24/ and cbsd68/; only `coverage`, `draws`, `noise` and `frames` need it. Scenes are
+simulated, so the truth is known. Resumable: what the JSON has is not run again; it is written after every run.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from scipy.ndimage import gaussian_filter, label, uniform_filter
 from scipy.stats import spearmanr
 
 import napari_dip as dip
+from napari_dip.engine.blocks import Axes, Missing, measure_scale
+from napari_dip.engine.exposures import noise_of_series
+from napari_dip.engine.noise import record_of
 from napari_dip.engine.problem import Array
 
 RESULTS = Path(__file__).parent / "results" / "trust.json"
@@ -381,8 +384,42 @@ def _parameters(data: Path, name: str, gain: float, read_noise: float, seed: int
     return work
 
 
+def frames(data: Path, seed: int) -> dict[str, Callable[[], Figures]]:
+    settings = {"1, 3": (1.0, 3.0), "0.5, 8": (0.5, 8.0), "4, 20": (4.0, 20.0)}
+    return {
+        f"{name}: gain, read noise {text}, {count} frames": _of_frames(data, name, *values, seed, count)
+        for name in ("175032", "comic", "kodim20")
+        for text, values in settings.items()
+        for count in (2, 3, 10)
+    }
+
+
+def _of_frames(data: Path, name: str, gain: float, read_noise: float, seed: int, count: int) -> Callable[[], Figures]:
+    def work() -> Figures:
+        """Return gain and read noise told from frames of one scene, relative to the true ones."""
+        image = crop(data, name, 256)
+        electrons = 300 * (image.mean(-1) if image.ndim == 3 else image)
+        rng = np.random.default_rng([seed, 9])
+        y = gain * rng.poisson(np.stack([electrons] * count)) + rng.normal(0, read_noise, (count, *electrons.shape))
+        axes = Axes("TYX", y.shape)
+        scale = measure_scale(y, axes, Missing(axes))
+        told = noise_of_series(y, axes, Missing(axes), scale)
+        if told is None:
+            return {"found": 0}
+        record = record_of(told.noise, offset=scale.offset, gain=scale.gain, source="")
+        read = max(0.0, record.at_zero[0]) ** 0.5
+        return {
+            "found": 1,
+            "gain": round(record.slope[0] / gain, 3),
+            "read noise": round(read / read_noise, 3),
+        }
+
+    return work
+
+
 CASES = {
     "noise": noise,
+    "frames": frames,
     "coverage": coverage,
     "flat": flat,
     "stars": stars,

@@ -244,9 +244,15 @@ class FrameFit:
         noise = self.pilot.noise if self.pilot else problem.noise or estimate_noise(problem.y, known)
         if noise is None or not bool((noise.mean > LEAST_NOISE).all()):
             return
-        given = problem.noise is not None
-        self.noise = record_of(noise, offset=self.scale.offset, gain=self.scale.gain, is_given=given)
+        self.noise = record_of(noise, offset=self.scale.offset, gain=self.scale.gain, source=self.noise_source)
         self.residual = check_residual(problem.y, predicted, known, noise)
+
+    @property
+    def noise_source(self) -> str:
+        if self.problem.noise is None:
+            return "told from the image"
+        series = self.run.series
+        return "given" if series is None else f"told from {series.frames} frames"
 
     def restoration(self) -> Restoration:
         run = self.run
@@ -310,7 +316,10 @@ def _problem(run: Run, frame: Frame, scale: Scale) -> Problem:
         floor = torch.from_numpy((run.task.floor - scale.offset) / scale.gain).float()
         problem = dataclasses.replace(problem, floor=floor)
     if run.task.noise is None:
-        return problem
+        if run.series is None or problem.noise is not None or not problem.is_image:
+            return problem
+        told = run.series.of(run.axes, frame, y, torch.from_numpy(known))
+        return dataclasses.replace(problem, noise=told)
     law = law_of(run.task.noise, run.axes, frame)
     assert law is not None  # noqa: S101  the task has one
     noise = model_of(law, y, torch.from_numpy(known), offset=scale.offset, gain=scale.gain)

@@ -203,13 +203,18 @@ def model_of(law: NoiseLaw, y: Tensor, known: Tensor, *, offset: Doubles, gain: 
     slope = torch.from_numpy(law.slope / gain).float()
     floor = torch.from_numpy((law.slope * offset + law.at_zero) / gain**2).float()
     y, known = y.detach().float().cpu(), known.cpu()
+    return linear_model(slope, floor, y, known, autocorrelation(y, known))
+
+
+def linear_model(gain: Tensor, floor: Tensor, y: Tensor, known: Tensor, correlation: Tensor | None) -> NoiseModel:
+    """Return the model of a measurement, (C, *spatial), whose variance is gain · intensity + floor, (C,) each."""
     mean = torch.stack(
         [
             (a * v[k] + b).clamp(min=0).sum() / max(1, int(k.sum()))
-            for a, b, v, k in zip(slope, floor, y, known, strict=True)
+            for a, b, v, k in zip(gain, floor, y.detach().float().cpu(), known.cpu(), strict=True)
         ]
     )
-    return NoiseModel(slope, floor, mean, autocorrelation(y, known))
+    return NoiseModel(gain, floor, mean, correlation)
 
 
 def _mapped(law: VarianceMap, y: Tensor, known: Tensor, gain: Doubles) -> NoiseModel:
@@ -234,22 +239,22 @@ class NoiseRecord:
         Of each channel: the variance is slope · intensity + at_zero, and nowhere under a twentieth of its mean.
     sigma : tuple of float
         Standard deviation of each channel, in the mean over the image.
-    is_given : bool
-        Else it was told from the image.
+    source : str
+        How it is known: "given", "told from the image", or "told from N frames".
     """
 
     slope: tuple[float, ...]
     at_zero: tuple[float, ...]
     sigma: tuple[float, ...]
-    is_given: bool
+    source: str
 
 
-def record_of(model: NoiseModel, *, offset: Doubles, gain: Doubles, is_given: bool) -> NoiseRecord:
+def record_of(model: NoiseModel, *, offset: Doubles, gain: Doubles, source: str) -> NoiseRecord:
     """Return a scaled model in the image's units: the inverse of `model_of`."""
     slope, floor, mean = (t.cpu().double().numpy() for t in (model.gain, model.floor, model.mean))
     at_zero = gain**2 * floor - gain * slope * offset
     return NoiseRecord(
-        tuple(map(float, slope * gain)), tuple(map(float, at_zero)), tuple(map(float, gain * mean**0.5)), is_given
+        tuple(map(float, slope * gain)), tuple(map(float, at_zero)), tuple(map(float, gain * mean**0.5)), source
     )
 
 
@@ -271,14 +276,26 @@ def estimate_noise(y: Tensor, known: Tensor | None = None) -> NoiseModel | None:
     """
     y = y.detach().float().cpu()
     known = torch.ones_like(y, dtype=torch.bool) if known is None else known.cpu()
-    correlation = autocorrelation(y, known)
+    return model_of_levels(y, y, known, autocorrelation(y, known))
+
+
+def model_of_levels(y: Tensor, light: Tensor, known: Tensor, correlation: Tensor | None) -> NoiseModel | None:
+    """Return the noise of y, by the intensity that another image has there; None where too little is known.
+
+    Parameters
+    ----------
+    y, light, known : Tensor
+        (C, *spatial): what has the noise, the intensity, and which elements count.
+    correlation : Tensor, optional
+        The autocorrelation of the noise.
+    """
     lines = []
-    for channel, sure in zip(y, known, strict=True):
+    for channel, lit, sure in zip(y, light, known, strict=True):
         if correlation is None:
-            intensity, power, _ = blocks_of(channel, sure, BLOCK)
+            power, intensity = blocks_of(channel, sure, BLOCK).power, blocks_of(lit, sure, BLOCK).mean
         else:  # in the finest detail there is little of it
-            intensity, power, _ = blocks_of(*coarse(channel, sure), BLOCK)
-            intensity, power = intensity / 2, power / power_in_means(correlation)
+            power = blocks_of(*coarse(channel, sure), BLOCK).power / power_in_means(correlation)
+            intensity = blocks_of(*coarse(lit, sure), BLOCK).mean / 2
         if len(intensity) < FEWEST:
             return None
         lines.append(torch.tensor([*_line(intensity, power)]))

@@ -18,6 +18,7 @@ from napari_dip.engine.assembly import Assembly
 from napari_dip.engine.blocks import Axes, Frame, Missing, measure_scale
 from napari_dip.engine.channels import SURE
 from napari_dip.engine.comparison import Gain
+from napari_dip.engine.exposures import noise_of_series
 from napari_dip.engine.frame import FrameFit, NothingKnownError
 from napari_dip.engine.memory import MemoryPlan, plan
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration, settings_of
@@ -68,6 +69,9 @@ class Run:
         self.precision = devices.precision(self.device)
         together = self.axes.together
         self.scale = measure_scale(self.image, together, self.missing.on(together))
+        wants = self.task.noise is None and not self.task.keeps_known
+        on = self.missing.on(together)
+        self.series = noise_of_series(self.image, together, on, self.scale) if wants else None
         self.missing = self.missing.on(self.axes)
         self.channel_gains: tuple[float, ...] = ()
         self.assembly = Assembly(
