@@ -66,9 +66,10 @@ def test_where_something_moves_through_the_scene_the_rest_tells():
     [
         exposures([np.roll(texture(grain=2), step, 1) for step in range(6)]),
         np.repeat(exposures([texture()]), 4, 0),
+        np.stack([exposures([texture()])[0], np.full((160, 160), 500.0, np.float32)]),
         exposures([texture(24)] * 3),
     ],
-    ids=["a moving scene", "copies of one frame", "too small"],
+    ids=["a moving scene", "copies of one frame", "noise of two kinds", "too small"],
 )
 def test_frames_that_do_not_agree_tell_nothing(stack):
     assert told(stack) is None

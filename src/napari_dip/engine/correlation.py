@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -22,8 +23,14 @@ LOW = 0.25  # quantile of the intensities' autocorrelations: structure adds to s
 LEAST = 0.05  # smaller correlations are taken for zero
 NEAR = 0.2  # pixels with at least this correlation tell of each other's noise
 
-_ROW = torch.tensor([1.0, -2.0, 1.0])
-MASK = _ROW[:, None] * _ROW / 6  # removes linear structure and keeps the variance of white noise
+
+def high_pass(order: int) -> Tensor:
+    """Return a filter, (order + 1,), that removes polynomials of a lower order and keeps white noise as strong."""
+    row = torch.tensor([(-1.0) ** at * math.comb(order, at) for at in range(order + 1)])
+    return row / row.square().sum().sqrt()
+
+
+HIGH_PASS = high_pass(2)  # along both axes
 
 
 class Blocks(NamedTuple):
@@ -42,15 +49,30 @@ class Blocks(NamedTuple):
         return parts
 
 
-def blocks_of(channel: Tensor, known: Tensor, side: int) -> Blocks:
-    """Return the blocks, of so many pixels a side, of the planes of a channel."""
-    planes, sure = (t.reshape(-1, 1, *t.shape[-2:]).float() for t in (channel, known))
-    if min(planes.shape[2:]) < side + 2:
+def blocks_of(channel: Tensor, known: Tensor, side: int, row: Tensor = HIGH_PASS) -> Blocks:
+    """Return the blocks, of so many pixels a side, of the planes of a channel, filtered along both axes."""
+    planes = channel.reshape(-1, 1, *channel.shape[-2:]).float()
+    whole = whole_blocks(known, side, len(row))
+    if not whole.numel():
         return Blocks(torch.empty(0), torch.empty(0), torch.empty(0))
-    power = F.conv2d(planes, MASK[None, None]).square()
-    sure, mean = F.avg_pool2d(sure, 3, 1), F.avg_pool2d(planes, 3, 1)
-    whole = F.avg_pool2d(sure, side) > 1 - 1e-4
-    return Blocks(*(F.avg_pool2d(t, side)[whole] for t in (mean, power, power.square())))
+    power = F.conv2d(F.conv2d(planes, row.view(1, 1, 1, -1)), row.view(1, 1, -1, 1)).square()
+    found = (F.avg_pool2d(t, side)[whole] for t in (power, power.square()))
+    return Blocks(block_means(channel, known, side, len(row)), *found)
+
+
+def block_means(channel: Tensor, known: Tensor, side: int, taps: int) -> Tensor:
+    """Return the means of the same blocks alone, (blocks,), of a filter of so many taps."""
+    planes, margin = channel.reshape(-1, 1, *channel.shape[-2:]).float(), taps // 2
+    whole = whole_blocks(known, side, taps)
+    return F.avg_pool2d(planes[..., margin:-margin, margin:-margin], side)[whole] if whole.numel() else torch.empty(0)
+
+
+def whole_blocks(known: Tensor, side: int, taps: int) -> Tensor:
+    """Return which blocks are wholly known, with the margin that a filter needs, (N, 1, rows, columns)."""
+    sure = known.reshape(-1, 1, *known.shape[-2:]).float()
+    if min(sure.shape[2:]) < side + taps - 1:
+        return torch.zeros(len(sure), 1, 0, 0, dtype=torch.bool)
+    return -F.max_pool2d(-sure, side + taps - 1, side) > 0
 
 
 def coarse(channel: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,7 +159,7 @@ def power_in_means(correlation: Tensor) -> float:
     spread = torch.zeros(6, 6)
     for down in range(2):
         for right in range(2):
-            spread[down::2, right::2] += MASK / 2  # the high-pass mask of means, as one of pixels
+            spread[down::2, right::2] += HIGH_PASS[:, None] * HIGH_PASS / 2  # of means, as one of pixels
     own = F.conv2d(F.pad(spread, (5, 5, 5, 5))[None, None], spread[None, None])[0, 0]  # (11, 11)
     reach = slice(5 - LAGS, 6 + LAGS)
     return float((own[reach, reach] * correlation).sum())

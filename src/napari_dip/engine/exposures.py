@@ -13,14 +13,15 @@ from torch import Tensor
 
 from napari_dip.engine.blocks import Axes, Frame, Missing, Scale
 from napari_dip.engine.correlation import LAGS, autocorrelation
-from napari_dip.engine.noise import BLOCK, FEWEST, NoiseModel, estimate_noise, linear_model, model_of_levels
+from napari_dip.engine.noise import BLOCK, FEWEST, NoiseModel, linear_model, model_of_levels
 
-PLACES = 6  # of a series that are looked at: two or three neighbouring frames each
-SIDE = 768  # px: of a larger plane the middle is looked at
+PLACES = 3  # of a series that are looked at: two or three neighbouring frames each
+SIDE = 512  # px: of a larger plane the middle is looked at
 NO_SERIES = "ZC"  # planes and channels show other things than their neighbours
 GROWTH = 1.1  # of the power of the differences from next frames to those after: more, and the scene moves
 MOST = 1.1  # times the variance told from frames one by one, which structure only adds to: more, and the scene moves
 LEAST = 0.01  # times that: less, and the frames are copies of each other
+ALIKE = 0.65  # of the common variance that every frame has at least by itself: else its noise is another
 STILL = 2.0  # times the variance of a first model, in a block: more, and something moves there; of noise it is 5 σ
 ROUNDS = 5  # of the weighted line through the blocks
 
@@ -40,19 +41,26 @@ class SeriesNoise:
     noise: NoiseModel
     frames: int
 
-    def of(self, axes: Axes, frame: Frame, y: Tensor, known: Tensor) -> NoiseModel:
-        """Return the noise of one frame, y, (C, *spatial): of its channel, where each channel is one."""
+    def of(self, axes: Axes, frame: Frame, y: Tensor, known: Tensor) -> NoiseModel | None:
+        """Return the noise of one frame, y, (C, *spatial): of its channel, where each channel is one.
+
+        None where the frame has less: it is no frame of that series, or was made otherwise.
+        """
         noise = self.noise
         for axis, position in zip(axes.repeated, frame, strict=True):
             if axes.letters[axis] == "C":
                 noise = noise.of_channels(slice(position, position + 1))
-        return linear_model(noise.gain, noise.floor, y, known, noise.correlation)
+        common, own = (
+            linear_model(noise.gain, noise.floor, y, known, noise.correlation),
+            model_of_levels(y, y, known, noise.correlation),
+        )
+        return common if own is not None and bool((own.mean >= ALIKE * common.mean).all()) else None
 
 
 def noise_of_series(image: Any, axes: Axes, missing: Missing, scale: Scale) -> SeriesNoise | None:
     """Return the noise of an image that has several frames of one scene; None where it has none that agree.
 
-    Of the difference of two frames over √2, blocks tell the variance as those of one image do (`estimate_noise`), at
+    Of the difference of two frames over √2, blocks tell the variance as those of one image do (`model_of_levels`), at
     the intensity of the frames' mean. Where something moves, the calmer blocks of an intensity tell. Frames agree where
     differences grow no larger from next frames to those after, and are no larger than a single frame's own noise.
 
@@ -69,10 +77,11 @@ def noise_of_series(image: Any, axes: Axes, missing: Missing, scale: Scale) -> S
     if not groups:
         return None
     y, known = (torch.stack(parts, 2) for parts in zip(*groups, strict=True))  # (frames, C, places, Y, X)
-    told, single = _difference(y, known, 1), estimate_noise(y[0], known[0])
-    if told is None or single is None or bool((told.mean < LEAST * single.mean).any()):
+    told = None if torch.equal(y[0], y[1]) else _difference(y, known, 1)
+    single = None if told is None else _one_by_one(y, known, told.correlation)
+    if told is None or single is None or bool((told.mean < LEAST * single.mean(0)).any()):
         return None
-    is_still = bool((told.mean <= MOST * single.mean).all())
+    is_still = bool((told.mean <= MOST * single.mean(0)).all() and (single >= ALIKE * told.mean).all())
     if len(y) > 2 and (later := _difference(y, known, 2)) is not None:
         is_still = is_still and bool((later.mean <= GROWTH * told.mean).all())
     return SeriesNoise(told, len(y) * len(groups)) if is_still else None
@@ -110,6 +119,14 @@ def _read(image: Any, axes: Axes, missing: Missing, scale: Scale, frames: list[F
         values.append(torch.from_numpy(scale.apply(taken[plane], sure[plane])))
         known.append(torch.from_numpy(np.ascontiguousarray(sure[plane])))
     return torch.stack(values), torch.stack(known)
+
+
+def _one_by_one(y: Tensor, known: Tensor, correlation: Tensor | None) -> Tensor | None:
+    """Return the mean variance that each frame's noise seems to have by itself, (frames, C)."""
+    each = [(one, sure) for at in range(len(y)) for one, sure in zip(y[at].unbind(1), known[at].unbind(1), strict=True)]
+    found = [model_of_levels(one, one, sure, correlation) for one, sure in each]
+    means = [model.mean for model in found if model is not None]
+    return torch.stack(means) if len(means) == len(found) else None
 
 
 def _difference(y: Tensor, known: Tensor, step: int) -> NoiseModel | None:

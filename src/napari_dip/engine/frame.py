@@ -318,8 +318,7 @@ def _problem(run: Run, frame: Frame, scale: Scale) -> Problem:
     if run.task.noise is None:
         if run.series is None or problem.noise is not None or not problem.is_image:
             return problem
-        told = run.series.of(run.axes, frame, y, torch.from_numpy(known))
-        return dataclasses.replace(problem, noise=told)
+        return dataclasses.replace(problem, noise=run.series.of(run.axes, frame, y, torch.from_numpy(known)))
     law = law_of(run.task.noise, run.axes, frame)
     assert law is not None  # noqa: S101  the task has one
     noise = model_of(law, y, torch.from_numpy(known), offset=scale.offset, gain=scale.gain)

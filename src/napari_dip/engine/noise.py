@@ -12,7 +12,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_dip.engine.correlation import LAGS, autocorrelation, blocks_of, coarse, power_in_means
+from napari_dip.engine.correlation import (
+    HIGH_PASS,
+    LAGS,
+    autocorrelation,
+    block_means,
+    blocks_of,
+    coarse,
+    high_pass,
+    power_in_means,
+    whole_blocks,
+)
 
 Doubles = npt.NDArray[np.float64]
 
@@ -20,7 +30,9 @@ BLOCK = 8  # px a side of the blocks whose variance is measured
 FEWEST = 24  # blocks that an estimate takes
 MOST_LEVELS = 16  # intensities at which the variance is measured
 QUANTILE = 0.3  # of the blocks of one intensity: most of the others have structure
-QUANTILE_OF_WHITE = 0.807  # the same quantile for white noise of variance 1, simulated (tests/engine/test_noise.py)
+FINEST = high_pass(6)  # passes the corners of the spectrum alone, where there is least structure
+WHITE = {3: 0.807, 7: 0.698}  # that quantile of white noise of variance 1, by its length, simulated (tests/engine)
+ENOUGH = 0.5  # of the blocks that the shorter filter leaves: with fewer, holes leave the longer one too little
 LEAST_MAPPED = 1e-3  # of the mean of a map: nothing is known without an error
 LEAST = 0.05  # of the mean variance: the model's variance is nowhere lower
 
@@ -261,11 +273,11 @@ def record_of(model: NoiseModel, *, offset: Doubles, gain: Doubles, source: str)
 def estimate_noise(y: Tensor, known: Tensor | None = None) -> NoiseModel | None:
     """Return the noise model of a measurement, or None where too little of it is known.
 
-    Blocks of a few pixels are high-pass filtered with a mask that removes linear structure (Immerkær, "Fast noise
-    variance estimation", 1996). Of all blocks of one intensity the calmer ones tell the variance, and a robust line
-    through these is the model. Structure that is as fine as the noise makes it too large: by 1 to 4 % of the
-    standard deviation on photographs with σ = 25 of 255, by up to a fifth at σ = 5. Correlated noise is measured in
-    means of 2 x 2 px.
+    Blocks of a few pixels are high-pass filtered with a mask that removes smooth structure (after Immerkær, "Fast noise
+    variance estimation", 1996, with differences of the sixth order instead of the second). Of all blocks of one
+    intensity the calmer ones tell the variance, and a robust line through these is the model. Structure that is as fine
+    as the noise makes it too large: by up to 4 % of the standard deviation on photographs with σ = 25 of 255, by up to
+    a quarter at σ = 5. Correlated noise is measured in means of 2 x 2 px.
 
     Parameters
     ----------
@@ -292,10 +304,12 @@ def model_of_levels(y: Tensor, light: Tensor, known: Tensor, correlation: Tensor
     lines = []
     for channel, lit, sure in zip(y, light, known, strict=True):
         if correlation is None:
-            power, intensity = blocks_of(channel, sure, BLOCK).power, blocks_of(lit, sure, BLOCK).mean
+            row = _high_pass(sure)
+            power = blocks_of(channel, sure, BLOCK, row).power / WHITE[len(row)]
+            intensity = block_means(lit, sure, BLOCK, len(row))
         else:  # in the finest detail there is little of it
-            power = blocks_of(*coarse(channel, sure), BLOCK).power / power_in_means(correlation)
-            intensity = blocks_of(*coarse(lit, sure), BLOCK).mean / 2
+            power = blocks_of(*coarse(channel, sure), BLOCK).power / power_in_means(correlation) / WHITE[len(HIGH_PASS)]
+            intensity = block_means(*coarse(lit, sure), BLOCK, len(HIGH_PASS)) / 2
         if len(intensity) < FEWEST:
             return None
         lines.append(torch.tensor([*_line(intensity, power)]))
@@ -329,12 +343,21 @@ def _check(**values: float) -> None:
             raise ValueError(f"{name} = {value} must be 0 or more, and finite")
 
 
+def _high_pass(known: Tensor) -> Tensor:
+    """Return the filter that sees least of the structure and still leaves enough blocks."""
+    fine, coarse = (int(whole_blocks(known, BLOCK, len(row)).sum()) for row in (FINEST, HIGH_PASS))
+    return FINEST if fine >= max(FEWEST, ENOUGH * coarse) else HIGH_PASS
+
+
 def _line(intensity: Tensor, power: Tensor) -> tuple[float, float, float]:
-    """Return gain, floor and mean of the variance as a robust linear function of the intensity."""
+    """Return gain, floor and mean of the variance as a robust linear function of the intensity.
+
+    Its unit is the quantile that white noise has.
+    """
     levels = max(1, min(MOST_LEVELS, len(intensity) // FEWEST))
     chunks = intensity.argsort().tensor_split(levels)
     x = torch.stack([intensity[chunk].mean() for chunk in chunks]).double()
-    v = torch.stack([power[chunk].quantile(QUANTILE) for chunk in chunks]).double() / QUANTILE_OF_WHITE
+    v = torch.stack([power[chunk].quantile(QUANTILE) for chunk in chunks]).double()
     tiny = max(1e-3 * float(v.max()), 1e-20)
     slope, at_zero = 0.0, float(v.mean())
     if float(x.max() - x.min()) > 1e-6:

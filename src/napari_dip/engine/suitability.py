@@ -79,7 +79,7 @@ def check(image: Any, axes: str | None = None, *, missing: Any = None, saturatio
     y = torch.from_numpy(scale.apply(values, known))
     series = noise_of_series(image, named, gaps, scale)
     sure = torch.from_numpy(known)
-    noise = series.of(named, frame, y, sure) if series else estimate_noise(y, sure)
+    noise = (series.of(named, frame, y, sure) if series else None) or estimate_noise(y, sure)
     sigma = () if noise is None else tuple(float(s) for s in scale.gain * noise.mean.sqrt().double().numpy())
     ratios = [1 / s for s in ([] if noise is None else noise.mean.sqrt().tolist()) if s > 0]
     ratio = float(np.median(ratios)) if ratios else None
