@@ -307,7 +307,7 @@ class Run:
             down, right = reaches[-1]
             notes.append(
                 f"The noise is correlated from pixel to pixel, up to {down} px along y and {right} px along x: "
-                f"so many neighbours of held-out pixels are hidden too"
+                f"so many neighbours of held-out pixels are hidden too. What is left of such noise looks like structure"
             )
         if any(fit.clipped for fit in fits):
             notes.append(
