@@ -3,7 +3,7 @@
     python benchmarks/trust.py DATA --cases stars,flat,coverage --seeds 0,1,2
     python benchmarks/trust.py DATA --table             # what benchmarks/results/trust.json says
 
-DATA is a folder with set14/, kodak24/ and cbsd68/; only `coverage`, `draws`, `noise` and `frames` need it. Scenes are
+DATA is a folder with set14/, kodak24/ and cbsd68/, for `coverage`, `draws`, `noise`, `frames` and `stripes`. Scenes are
 simulated, so the truth is known. Resumable: what the JSON has is not run again; it is written after every run.
 """
 
@@ -29,6 +29,7 @@ from napari_dip.engine.blocks import Axes, Missing, measure_scale
 from napari_dip.engine.exposures import noise_of_series
 from napari_dip.engine.noise import record_of
 from napari_dip.engine.problem import Array
+from napari_dip.engine.stripes import stripes_of
 
 RESULTS = Path(__file__).parent / "results" / "trust.json"
 Figures = dict[str, Any]
@@ -417,8 +418,35 @@ def _of_frames(data: Path, name: str, gain: float, read_noise: float, seed: int,
     return work
 
 
+def stripes(data: Path, seed: int) -> dict[str, Callable[[], Figures]]:
+    return {f"{name}, σ {sigma}": _striped(data, name, sigma, seed) for name in SCENES for sigma in (8, 25)}
+
+
+def _striped(data: Path, name: str, sigma: float, seed: int) -> Callable[[], Figures]:
+    def work() -> Figures:
+        """Return how far the told offsets of rows, half as strong as the noise, are off; and what is told of none."""
+        image = crop(data, name)
+        clean = 255 * (image.mean(-1) if image.ndim == 3 else image)
+        rng = np.random.default_rng([seed, 10])
+        offsets = rng.normal(0, sigma / 2, (len(clean), 1))
+        noisy = clean + rng.normal(0, sigma, clean.shape)
+        told, none = (
+            stripes_of(torch.from_numpy(y)[None], torch.ones(1, *y.shape, dtype=torch.bool), "rows")[0].numpy()
+            for y in (noisy + offsets, noisy)
+        )
+        error = told - (offsets - offsets.mean())
+        return {
+            "offsets σ": round(float(offsets.std() / sigma), 3),
+            "left σ": round(float(error.std() / sigma), 3),
+            "taken where there are none σ": round(float(none.std() / sigma), 3),
+        }
+
+    return work
+
+
 CASES = {
     "noise": noise,
+    "stripes": stripes,
     "frames": frames,
     "coverage": coverage,
     "flat": flat,

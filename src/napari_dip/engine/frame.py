@@ -148,6 +148,7 @@ class FrameFit:
                 no_std=self.no_std,
                 gains=self.gains,
                 misfit=self.misfit,
+                stripes=self.stripes,
             )
             for member in self.kept
         ]
@@ -248,6 +249,14 @@ class FrameFit:
         self.residual = check_residual(problem.y, predicted, known, noise)
 
     @property
+    def stripes(self) -> float | None:
+        """Root mean square of the offsets that were taken off, in the image's units."""
+        if self.problem.removed is None:
+            return None
+        removed = self.scale.undo_difference(self.problem.removed.cpu().numpy())
+        return float(np.sqrt(np.square(removed.reshape(len(removed), -1)).mean(1)).max())
+
+    @property
     def noise_source(self) -> str:
         if self.problem.noise is None:
             return "told from the image"
@@ -296,11 +305,11 @@ def _members(run: Run, problem: Problem) -> tuple[Prior, ...]:
 
 def _problem(run: Run, frame: Frame, scale: Scale) -> Problem:
     """Return what the task makes of one frame, with the missing pixels taken out."""
-    measured = run.axes.take(run.image, frame)
-    known = ~run.missing.find(measured, frame)
+    values = run.axes.take(run.image, frame)
+    known = ~run.missing.find(values, frame)
     if not known.any():
         raise NothingKnownError(f"No pixel of frame {frame} is known")
-    y = torch.from_numpy(scale.apply(measured, known))
+    y = torch.from_numpy(scale.apply(values, known))
     problem = _made(crop(run.task, run.axes, frame, run.grid), y, torch.from_numpy(known), scale)
     shape = finer(tuple(y.shape), run.task.factors)
     shown = tuple(problem.field(torch.empty(problem.shape, device="meta")).shape)
@@ -318,10 +327,11 @@ def _problem(run: Run, frame: Frame, scale: Scale) -> Problem:
     if run.task.noise is None:
         if run.series is None or problem.noise is not None or not problem.is_image:
             return problem
-        return dataclasses.replace(problem, noise=run.series.of(run.axes, frame, y, torch.from_numpy(known)))
+        return dataclasses.replace(problem, noise=run.series.of(run.axes, frame, problem.y, torch.from_numpy(known)))
     law = law_of(run.task.noise, run.axes, frame)
     assert law is not None  # noqa: S101  the task has one
-    noise = model_of(law, y, torch.from_numpy(known), offset=scale.offset, gain=scale.gain)
+    measured = problem.y if problem.is_image else y
+    noise = model_of(law, measured, torch.from_numpy(known), offset=scale.offset, gain=scale.gain)
     if isinstance(problem.likelihood, NoiseWeighted):
         problem = dataclasses.replace(problem, likelihood=NoiseWeighted(noise))
     return dataclasses.replace(problem, noise=noise)

@@ -90,6 +90,9 @@ class Fit:
     misfit : float or None
         How far the frame's result, degraded again, is from the measurement: root mean square over the known pixels,
         in the image's units. None while the fit is under way, and where the task degrades nothing.
+    stripes : float or None
+        The offsets of lines that were taken off the frame: root mean square, in the image's units, of the channel where
+        it is largest. None where nobody asked.
     band_steps : list of int
         The scored steps at which the frequency bands of the averaged output were measured.
     bands : list of list
@@ -115,6 +118,7 @@ class Fit:
     no_std: str = ""
     gains: tuple[Gain, ...] = ()
     misfit: float | None = None
+    stripes: float | None = None
     band_steps: list[int] = field(default_factory=list)
     bands: list[list[float]] = field(default_factory=list)
 

@@ -303,6 +303,12 @@ class Run:
                 f"Fitted in overlapping tiles of {min(sides)} px, a network each, which fade into each other and "
                 f"stop together"
             )
+        if removed := {fit.frame: fit.stripes for fit in fits if fit.stripes is not None}:
+            where = f" in {len(removed)} frames, at most" if len(removed) > 1 else ""
+            notes.append(
+                f"Offsets of lines were taken off first{where}: {max(removed.values()):.3g} (root mean square). What "
+                "the scene has from border to border goes with them"
+            )
         if reaches := sorted({fit.reach for fit in fits if any(fit.reach)}):
             down, right = reaches[-1]
             notes.append(
