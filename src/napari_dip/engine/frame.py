@@ -23,6 +23,7 @@ from napari_dip.engine.member import Member
 from napari_dip.engine.noise import NoiseRecord, estimate_noise, model_of, record_of
 from napari_dip.engine.outcome import Fit, Phase, Progress, Restoration
 from napari_dip.engine.pilot import LEAST_NOISE, Pilot, make_pilot
+from napari_dip.engine.points import Lost, given_back
 from napari_dip.engine.prior import Guide, Prior
 from napari_dip.engine.problem import Array, NoiseWeighted, Problem, finer, identity
 from napari_dip.engine.residual import ResidualCheck, check_residual
@@ -61,6 +62,7 @@ class FrameFit:
         self.residual: ResidualCheck | None = None
         self.gains: tuple[Gain, ...] = ()
         self.misfit: float | None = None
+        self.lost: tuple[Lost, ...] = ()
         self.is_done = False
 
     def progress(self) -> Iterator[Progress]:
@@ -149,6 +151,7 @@ class FrameFit:
                 gains=self.gains,
                 misfit=self.misfit,
                 stripes=self.stripes,
+                lost=self.lost,
             )
             for member in self.kept
         ]
@@ -195,11 +198,22 @@ class FrameFit:
     def restored(self) -> Restored:
         if not self.members:
             return Restored(self.estimate(), self.problem, self.problem.forward)
-        mixture = self.pilot.balanced(self.mixture()) if self.pilot else self.mixture()
+        mixture, self.lost = self.made_up()
         first, clipping = self.members[0], self.pilot.clipping if self.pilot else None
         forward = first.forward if clipping is None else clipping.expected
         std, draws = self.uncertainty(mixture)
         return Restored(self.undone(mixture), self.problem, forward, dict(first.snapshots), std, draws)
+
+    def made_up(self) -> tuple[Tensor, tuple[Lost, ...]]:
+        """Return the mixture with what it lacks of the light given back, and what that was of point sources."""
+        mixture, pilot = self.mixture(), self.pilot
+        if pilot is None:
+            return mixture, ()
+        balanced = pilot.balanced(mixture)
+        if not self.problem.is_judged_by_pixels or pilot.noise.correlation is not None:
+            return balanced, ()
+        whole, lost = given_back(balanced, pilot.y, pilot.noise.variance(balanced), pilot.known)
+        return whole, tuple(lost)
 
     @property
     def no_std(self) -> str:

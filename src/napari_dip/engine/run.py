@@ -315,6 +315,13 @@ class Run:
                 f"The noise is correlated from pixel to pixel, up to {down} px along y and {right} px along x: "
                 f"so many neighbours of held-out pixels are hidden too. What is left of such noise looks like structure"
             )
+        if lost := [one for found in {fit.frame: fit.lost for fit in fits}.values() for one in found]:
+            count = sum(one.sources for one in lost)
+            share = sum(one.sources * one.share for one in lost) / count
+            notes.append(
+                f"{count} point sources lacked {share:.0%} of their restored height in the mean, by the residual "
+                "around them all: that was given back"
+            )
         if any(fit.clipped for fit in fits):
             notes.append(
                 "Noise was clipped at an end of the range, which makes bright values too dark in the mean and dark "
