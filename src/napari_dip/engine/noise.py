@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from napari_dip.engine.correlation import LAGS, autocorrelation, blocks_of, coarse, power_in_means
+from napari_dip.engine.sampling import part_of
 
 Doubles = npt.NDArray[np.float64]
 
@@ -267,10 +268,10 @@ def estimate_noise(y: Tensor, known: Tensor | None = None) -> NoiseModel | None:
     y : Tensor
         (C, *spatial), spatial (Y, X) or (Z, Y, X); of a volume the planes are measured.
     known : Tensor, optional
-        Boolean, shaped as y; blocks with an unknown element are left out.
+        Boolean, shaped as y; blocks with an unknown element are left out. Of a large image a part is looked at.
     """
-    y = y.detach().float().cpu()
-    known = torch.ones_like(y, dtype=torch.bool) if known is None else known.cpu()
+    y = part_of(y.detach()).float().cpu()
+    known = torch.ones_like(y, dtype=torch.bool) if known is None else part_of(known).cpu()
     correlation = autocorrelation(y, known)
     lines = []
     for channel, sure in zip(y, known, strict=True):
