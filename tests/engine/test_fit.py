@@ -119,7 +119,7 @@ def test_divergence_is_rolled_back(y):
         losses.append((iterate.step, float(iterate.loss)))
         if iterate.step == 35:
             with torch.no_grad():
-                for parameter in iterate._snapshot.__self__.network.parameters():
+                for parameter in iterate._snapshot.__self__.output.network.parameters():
                     parameter.mul_(100)
     after = [loss for step, loss in losses if step > 50]
     assert max(after) < 2 * losses[30][1]

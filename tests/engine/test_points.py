@@ -8,6 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 import napari_dip as dip
+from napari_dip.engine import points
 from napari_dip.engine.points import FEWEST, given_back
 
 GROUND, NOISE = 100.0, 10.0
@@ -110,3 +111,11 @@ def test_a_run_gives_it_back_and_says_so():
     assert 0.93 < peaks(result.image, field, places) < 1.07
     assert result.report()["fits"][0]["lost"][0]["sources"] >= FEWEST
     assert any("point sources lacked" in note for note in result.notes)
+
+
+def test_strips_of_rows_give_what_the_whole_gives(monkeypatch):
+    field, _ = spots()
+    low, measured = GROUND + 0.8 * (field - GROUND), noisy(field)
+    whole, _ = back(low, measured)
+    monkeypatch.setattr(points, "TOGETHER", 128 * 5)
+    assert np.allclose(back(low, measured)[0], whole, rtol=1e-5)

@@ -212,14 +212,19 @@ class Scale:
 
     def apply(self, values: Array, known: Array) -> npt.NDArray[np.float32]:
         """Return a frame, (C, *spatial), scaled; 0 where it is not known, whatever stood there."""
-        offset, gain = self._like(values)
-        clean = np.where(known, values, 0).astype(np.float64)
-        return np.where(known, (clean - offset) / gain, 0).astype(np.float32)
+        scaled = np.zeros(values.shape, np.float32)
+        for channel, offset, gain in zip(range(len(values)), self.offset, self.gain, strict=True):
+            where = known[channel]
+            scaled[channel][where] = (values[channel][where].astype(np.float64) - offset) / gain
+        return scaled
 
     def undo(self, values: Array) -> npt.NDArray[np.float64]:
         """Return scaled values in the image's units, computed in float64."""
         offset, gain = self._like(values)
-        return values * gain + offset
+        restored = values.astype(np.float64)
+        restored *= gain
+        restored += offset
+        return restored
 
     def undo_difference(self, values: Array) -> npt.NDArray[np.float64]:
         """Return a difference of scaled values in the image's units."""
@@ -323,4 +328,5 @@ def convert(values: Array, dtype: npt.DTypeLike) -> Array:
     highest = float(info.max)
     if int(highest) > info.max:  # float64 has no such integer: take the largest that it has below
         highest = float(np.nextafter(highest, 0))
-    return np.clip(np.rint(values), float(info.min), highest).astype(dtype)
+    whole = np.rint(values)
+    return np.clip(whole, float(info.min), highest, out=whole).astype(dtype)

@@ -14,6 +14,7 @@ from torch import Tensor
 from napari_dip.engine.blocks import Axes, Frame, Missing, Scale
 from napari_dip.engine.correlation import LAGS, autocorrelation
 from napari_dip.engine.noise import BLOCK, FEWEST, NoiseModel, linear_model, model_of_levels
+from napari_dip.engine.sampling import part_of
 
 PLACES = 3  # of a series that are looked at: two or three neighbouring frames each
 SIDE = 512  # px: of a larger plane the middle is looked at
@@ -50,9 +51,10 @@ class SeriesNoise:
         for axis, position in zip(axes.repeated, frame, strict=True):
             if axes.letters[axis] == "C":
                 noise = noise.of_channels(slice(position, position + 1))
+        part = part_of(y.detach()).float().cpu()
         common, own = (
             linear_model(noise.gain, noise.floor, y, known, noise.correlation),
-            model_of_levels(y, y, known, noise.correlation),
+            model_of_levels(part, part, part_of(known).cpu(), noise.correlation),
         )
         return common if own is not None and bool((own.mean >= ALIKE * common.mean).all()) else None
 

@@ -121,7 +121,7 @@ class _Run:
             self.output = Mosaic(self.problem, prior, draws, device=device, precision=precision, side=tile)
         self.modules = nn.ModuleDict({"network": self.output.network})
         self.forward, self.likelihood = self.fitted("forward"), self.fitted("likelihood")
-        self.generator = torch.Generator(device).manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seed)
         self.caps = [part for part in self.modules.modules() if isinstance(part, Cap) and part.adapts]
         self.law = _noise(problem) if self.caps else None
         self.known = self.problem.known() if self.caps else torch.empty(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -90,6 +90,11 @@ class Skip:
         levels = min(len(self.down), deepest(spatial))
         with torch.device("meta"):
             return _Hourglass(self, inputs=inputs, outputs=outputs, ndim=len(spatial), levels=levels)
+
+
+def memory_format(maps: Tensor) -> torch.memory_format:
+    """Return the order in memory in which convolutions of maps, (N, C, *spatial), are fast."""
+    return {4: torch.channels_last, 5: torch.channels_last_3d}[maps.ndim]
 
 
 def deepest(spatial: tuple[int, ...]) -> int:
@@ -285,7 +290,24 @@ class _Level(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[2:]
         deep = _cut(self.doubling(self.deeper(self.down(x))), size)
-        return self.up(deep if self.skip is None else torch.cat([self.skip(x), deep], 1))  # type: ignore[no-any-return]
+        return self.up(deep if self.skip is None else _Joined.apply(self.skip(x), deep))  # type: ignore[no-any-return,no-untyped-call]
+
+
+class _Joined(torch.autograd.Function):
+    """The channels of two maps, one after the other.
+
+    Of `torch.cat` the gradients are views with gaps, on which the gradient of an interpolation is eight times as slow.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, one: Tensor, two: Tensor) -> Tensor:
+        ctx.channels = [one.shape[1], two.shape[1]]
+        return torch.cat([one, two], 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        parts = torch.split(gradients[0], ctx.channels, 1)
+        return tuple(part.contiguous(memory_format=memory_format(part)) for part in parts)
 
 
 class _Double(nn.Module):
@@ -340,10 +362,13 @@ def _doubling(upsampling: str, control: SpectralControl | None, *, level: int, n
 
 
 def _cut(x: Tensor, size: Iterable[int]) -> Tensor:
-    """Return maps cut to a size at their ends."""
-    for axis, length in enumerate(size, 2):
-        x = x.narrow(axis, 0, length)
-    return x
+    """Return maps cut to a size at their ends; as they are where nothing is to be cut, as nearly everywhere.
+
+    Not by `narrow`, whose gradient loses the order in memory.
+    """
+    surplus = [length - wanted for length, wanted in zip(x.shape[2:], size, strict=True)]
+    ends = [end for length in reversed(surplus) for end in (0, -length)]
+    return F.pad(x, ends) if any(surplus) else x
 
 
 def _interpolation(upsampling: str, ndim: int) -> str:

@@ -23,6 +23,7 @@ from napari_dip.engine.correlation import (
     power_in_means,
     whole_blocks,
 )
+from napari_dip.engine.sampling import part_of
 
 Doubles = npt.NDArray[np.float64]
 
@@ -284,10 +285,10 @@ def estimate_noise(y: Tensor, known: Tensor | None = None) -> NoiseModel | None:
     y : Tensor
         (C, *spatial), spatial (Y, X) or (Z, Y, X); of a volume the planes are measured.
     known : Tensor, optional
-        Boolean, shaped as y; blocks with an unknown element are left out.
+        Boolean, shaped as y; blocks with an unknown element are left out. Of a large image a part is looked at.
     """
-    y = y.detach().float().cpu()
-    known = torch.ones_like(y, dtype=torch.bool) if known is None else known.cpu()
+    y = part_of(y.detach()).float().cpu()
+    known = torch.ones_like(y, dtype=torch.bool) if known is None else part_of(known).cpu()
     return model_of_levels(y, y, known, autocorrelation(y, known))
 
 

@@ -23,7 +23,7 @@ CALMEST = 0.9  # that share
 FEWEST = 12  # sources of one strength
 SURE = 4.5  # standard errors by which they lack in the mean
 MATTERS = 2.0  # standard errors by which a pixel beside the peak does
-ROWS = 128  # looked at together: bounds the memory
+TOGETHER = 1 << 16  # px that are looked at together: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def given_back(x: Tensor, y: Tensor, variance: Tensor, known: Tensor) -> tuple[T
 def _of_plane(x: Tensor, y: Tensor, variance: Tensor, known: Tensor) -> tuple[Tensor, list[Lost]]:
     if min(x.shape) < SIDE:
         return x, []
-    found = [_sources(x, y, variance, known, top) for top in range(0, x.shape[0], ROWS)]
+    rows = max(1, TOGETHER // x.shape[1])
+    found = [_sources(x, y, variance, known, (top, rows)) for top in range(0, x.shape[0], rows)]
     sources = _Sources(*(torch.cat(parts) for parts in zip(*found, strict=True)))
     distance = _distance(x.device)
     added, lost = torch.zeros(x.numel(), device=x.device), []
@@ -110,11 +111,13 @@ def _expected(height: Tensor, missing: Tensor, spread: Tensor) -> Tensor:
     return design @ lines.T
 
 
-def _sources(x: Tensor, y: Tensor, variance: Tensor, known: Tensor, top: int) -> _Sources:
-    """Return the sources whose peaks are in the rows from one on."""
-    rows, width = min(ROWS, x.shape[0] - top), x.shape[1]
-    images = torch.stack([x, y - x, variance, known.to(x.dtype)])
-    padded = F.pad(images, (REACH, REACH, REACH, REACH))[:, None, top : top + rows + 2 * REACH]
+def _sources(x: Tensor, y: Tensor, variance: Tensor, known: Tensor, strip: tuple[int, int]) -> _Sources:
+    """Return the sources whose peaks are in a strip: its first row, and how many."""
+    top, bottom, size, width = strip[0], min(sum(strip), x.shape[0]), *x.shape
+    rows = slice(max(0, top - REACH), min(size, bottom + REACH))
+    images = torch.stack([x[rows], y[rows] - x[rows], variance[rows], known[rows].to(x.dtype)])
+    margins = (REACH, REACH, REACH - (top - rows.start), REACH - (rows.stop - bottom))
+    padded = F.pad(images, margins)[:, None]
     values, missing, spread, sure = F.unfold(padded, SIDE).unbind(0)  # (SIDE², pixels)
     distance = _distance(x.device)
     middle, ring, core = SIDE**2 // 2, values[distance >= RING], distance <= CORE

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Protocol
 
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_dip.engine.noise import NoiseModel
@@ -67,8 +68,9 @@ class LeastSquares:
     """White noise of one strength: the mean squared difference over the elements that count."""
 
     def __call__(self, predicted: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-        squares = (predicted - y).square()
-        return squares.mean() if weight is None else (weight * squares).sum() / weight.sum()
+        if weight is None:
+            return F.mse_loss(predicted, y)  # keeps no difference for the gradient
+        return (weight * (predicted - y).square()).sum() / weight.sum()
 
 
 @dataclass(frozen=True, eq=False)

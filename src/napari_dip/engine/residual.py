@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_dip.engine.noise import NoiseModel
+from napari_dip.engine.sampling import part_of
 
 SIDE = 16  # px, of the blocks whose flux is compared
 LEVELS = 10  # intensities: each has as many pixels, or blocks
@@ -51,7 +52,7 @@ class ResidualCheck:
 
 
 def check_residual(y: Tensor, predicted: Tensor, known: Tensor, noise: NoiseModel) -> ResidualCheck:
-    """Return what the residual says.
+    """Return what the residual says; of a large image, what a part of it does.
 
     Parameters
     ----------
@@ -60,6 +61,8 @@ def check_residual(y: Tensor, predicted: Tensor, known: Tensor, noise: NoiseMode
     noise : NoiseModel
         Of y.
     """
+    if noise.map is None:
+        y, predicted, known = (part_of(t) for t in (y, predicted, known))
     y, predicted, known = (t.detach().cpu() for t in (y, predicted, known))
     variance = noise.variance(predicted).clamp(min=1e-20)
     weight = known.float()

@@ -7,6 +7,7 @@ pixel. It takes seconds and is the network's pilot: what it sees well (repeated 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from napari_dip.engine.noise import NoiseModel
 
 STRIDE = 4  # px between reference patches
 REACH = 18  # px: similar patches are looked for this far along each axis
-STRIP = 96  # rows handled at once: bounds the memory
+STRIP = (96, 1024)  # rows and columns handled at once: bounds the memory
 GROUPS = 256  # groups solved at once
 SMALLEST = 16  # px a side: smaller images are left alone
 OFFSET = 5.0  # standard deviations of the image
@@ -101,14 +102,18 @@ def _pass(y: Tensor, estimate: Tensor | None, variance: Tensor, correlation: Ten
     y, guide, variance = (_extended(t, settings.patch) for t in (y, guide, variance))
     total, weight = torch.zeros_like(y), torch.zeros_like(y[:1])
     similar = min(settings.similar, _fewest_patches(y.shape[1:], settings.patch))
-    for top in range(0, y.shape[1] - settings.patch + 1, STRIP):
-        first = max(0, top - REACH)
-        rows = slice(first, min(y.shape[1], top + STRIP + REACH + settings.patch))
-        found = _similar(guide[:, rows], settings.patch, top - first, similar)
-        like = None if estimate is None else guide[:, rows]
-        sums, counts = _Strip(y[:, rows], like, variance[:, rows], correlation, settings.patch).mixed(found)
-        total[:, rows] += sums
-        weight[:, rows] += counts
+    lines = (range(0, n - settings.patch + 1, most) for n, most in zip(y.shape[1:], STRIP, strict=True))
+    for start in itertools.product(*lines):
+        rows, columns = (
+            slice(max(0, first - REACH), min(n, first + most + REACH + settings.patch))
+            for first, n, most in zip(start, y.shape[1:], STRIP, strict=True)
+        )
+        where = (slice(None), rows, columns)
+        found = _similar(guide[where], settings.patch, (start[0] - rows.start, start[1] - columns.start), similar)
+        like = None if estimate is None else guide[where]
+        sums, counts = _Strip(y[where], like, variance[where], correlation, settings.patch).mixed(found)
+        total[where] += sums
+        weight[where] += counts
         yield
     return (total / weight)[:, : size[0], : size[1]]
 
@@ -125,23 +130,32 @@ def _fewest_patches(size: torch.Size, patch: int) -> int:
     return rows * columns
 
 
-def _similar(guide: Tensor, patch: int, top: int, similar: int) -> Tensor:
-    """Return for each reference patch from row `top` on the indices of the patches most like it, (R, similar)."""
-    _, height, width = guide.shape
-    lines = range(top, min(top + STRIP, height - patch + 1), STRIDE)
-    used = guide[:, top : lines[-1] + patch]
+def _similar(guide: Tensor, patch: int, start: tuple[int, int], similar: int) -> Tensor:
+    """Return the indices of the patches most like each reference patch of a strip, (R, similar)."""
+    width = guide.shape[2]
+    lines, columns = (
+        range(first, min(first + most, n - patch + 1), STRIDE)
+        for first, most, n in zip(start, STRIP, guide.shape[1:], strict=True)
+    )
+    top, left = start
+    used = guide[:, top : lines[-1] + patch, left : columns[-1] + patch]
     outside = 1e3 * (1 + float(guide.abs().max()))  # far from everything
     padded = F.pad(guide, (REACH, REACH, REACH, REACH), value=outside)
     distances = []
     reach = range(2 * REACH + 1)
     for down in reach:
         shifted = padded[:, top + down : top + down + used.shape[1]]
-        apart = torch.stack([(shifted[:, :, right : right + width] - used).square().sum(0) for right in reach])
+        apart = torch.stack(
+            [
+                (shifted[:, :, right : right + used.shape[2]] - used).square().sum(0)
+                for right in (left + r for r in reach)
+            ]
+        )
         distances.append(F.avg_pool2d(apart[:, None], patch, STRIDE).flatten(1))
     nearest = torch.cat(distances).T  # (R, offsets)
     nearest[:, nearest.shape[1] // 2] = -1  # itself first
-    columns = torch.arange(0, width - patch + 1, STRIDE, device=guide.device)
-    own = torch.tensor(lines, device=guide.device)[:, None] * (width - patch + 1) + columns
+    at = [torch.tensor(line, device=guide.device) for line in (lines, columns)]
+    own = at[0][:, None] * (width - patch + 1) + at[1]
     found = nearest.topk(similar, largest=False, sorted=False).indices
     shift = (found // len(reach) - REACH) * (width - patch + 1) + found % len(reach) - REACH
     return own.flatten()[:, None] + shift
