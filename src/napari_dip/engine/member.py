@@ -51,7 +51,7 @@ class Member:
         run.clock.clear()
         run.clock.append(started)
         for iterate in self.iterates(hidden):
-            score = float(criterion(iterate)) if iterate.step % rule.every == 0 else None
+            score = self.scored(iterate, criterion) if iterate.step % rule.every == 0 else None
             self.keep(iterate, score)
             yield from self.report("fitting", iterate.step, score)
             if reason := self.reason(iterate.step):
@@ -63,6 +63,11 @@ class Member:
         if self.best is None and self.newest is not None:
             self.fit.best_step = self.newest.step
         self.fit.seconds = time.perf_counter() - started
+
+    @staticmethod
+    def scored(iterate: Iterate, criterion: Criterion) -> float:
+        with torch.no_grad():  # a fitted operator has parameters
+            return float(criterion(iterate))
 
     def iterates(self, problem: Problem, start: State | None = None) -> Iterator[Iterate]:
         run = self.run
