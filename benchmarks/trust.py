@@ -3,8 +3,8 @@
     python benchmarks/trust.py DATA --cases stars,flat,coverage --seeds 0,1,2
     python benchmarks/trust.py DATA --table             # what benchmarks/results/trust.json says
 
-DATA is a folder with set14/, kodak24/ and cbsd68/; only `coverage`, `draws` and `noise` need it. Scenes are simulated,
-so the truth is known. Resumable: what the JSON has is not run again; it is written after every run.
+DATA is a folder with set14/, kodak24/ and cbsd68/, for `coverage`, `draws`, `noise`, `frames` and `stripes`. Scenes are
+simulated, so the truth is known. Resumable: what the JSON has is not run again; it is written after every run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ from scipy.ndimage import gaussian_filter, label, uniform_filter
 from scipy.stats import spearmanr
 
 import napari_dip as dip
+from napari_dip.engine.blocks import Axes, Missing, measure_scale
+from napari_dip.engine.exposures import noise_of_series
+from napari_dip.engine.noise import record_of
 from napari_dip.engine.problem import Array
+from napari_dip.engine.stripes import stripes_of
 
 RESULTS = Path(__file__).parent / "results" / "trust.json"
 Figures = dict[str, Any]
@@ -381,8 +385,69 @@ def _parameters(data: Path, name: str, gain: float, read_noise: float, seed: int
     return work
 
 
+def frames(data: Path, seed: int) -> dict[str, Callable[[], Figures]]:
+    settings = {"1, 3": (1.0, 3.0), "0.5, 8": (0.5, 8.0), "4, 20": (4.0, 20.0)}
+    return {
+        f"{name}: gain, read noise {text}, {count} frames": _of_frames(data, name, *values, seed, count)
+        for name in ("175032", "comic", "kodim20")
+        for text, values in settings.items()
+        for count in (2, 3, 10)
+    }
+
+
+def _of_frames(data: Path, name: str, gain: float, read_noise: float, seed: int, count: int) -> Callable[[], Figures]:
+    def work() -> Figures:
+        """Return gain and read noise told from frames of one scene, relative to the true ones."""
+        image = crop(data, name, 256)
+        electrons = 300 * (image.mean(-1) if image.ndim == 3 else image)
+        rng = np.random.default_rng([seed, 9])
+        y = gain * rng.poisson(np.stack([electrons] * count)) + rng.normal(0, read_noise, (count, *electrons.shape))
+        axes = Axes("TYX", y.shape)
+        scale = measure_scale(y, axes, Missing(axes))
+        told = noise_of_series(y, axes, Missing(axes), scale)
+        if told is None:
+            return {"found": 0}
+        record = record_of(told.noise, offset=scale.offset, gain=scale.gain, source="")
+        read = max(0.0, record.at_zero[0]) ** 0.5
+        return {
+            "found": 1,
+            "gain": round(record.slope[0] / gain, 3),
+            "read noise": round(read / read_noise, 3),
+        }
+
+    return work
+
+
+def stripes(data: Path, seed: int) -> dict[str, Callable[[], Figures]]:
+    return {f"{name}, σ {sigma}": _striped(data, name, sigma, seed) for name in SCENES for sigma in (8, 25)}
+
+
+def _striped(data: Path, name: str, sigma: float, seed: int) -> Callable[[], Figures]:
+    def work() -> Figures:
+        """Return how far the told offsets of rows, half as strong as the noise, are off; and what is told of none."""
+        image = crop(data, name)
+        clean = 255 * (image.mean(-1) if image.ndim == 3 else image)
+        rng = np.random.default_rng([seed, 10])
+        offsets = rng.normal(0, sigma / 2, (len(clean), 1))
+        noisy = clean + rng.normal(0, sigma, clean.shape)
+        told, none = (
+            stripes_of(torch.from_numpy(y)[None], torch.ones(1, *y.shape, dtype=torch.bool), "rows")[0].numpy()
+            for y in (noisy + offsets, noisy)
+        )
+        error = told - (offsets - offsets.mean())
+        return {
+            "offsets σ": round(float(offsets.std() / sigma), 3),
+            "left σ": round(float(error.std() / sigma), 3),
+            "taken where there are none σ": round(float(none.std() / sigma), 3),
+        }
+
+    return work
+
+
 CASES = {
     "noise": noise,
+    "stripes": stripes,
+    "frames": frames,
     "coverage": coverage,
     "flat": flat,
     "stars": stars,

@@ -251,7 +251,7 @@ def test_a_map_of_the_variance_is_read_and_says_it_all(noisy, tmp_path, capsys):
     tifffile.imwrite(variance, np.full((48, 40), 9.0, np.float32))
     words = ("denoise", noisy, "-o", tmp_path / "out.tif", "--variance", variance, "--report", report, *QUICK)
     assert run(*words) == 0
-    assert json.loads(report.read_text())["fits"][0]["noise"]["is_given"]
+    assert json.loads(report.read_text())["fits"][0]["noise"]["source"] == "given"
     assert run(*words, "--gain", 2, "--overwrite") == 2
     assert "--variance says it all" in capsys.readouterr().err
 
@@ -300,7 +300,7 @@ def test_cite_says_what_was_done_from_the_report(tmp_path, capsys):
     assert "seed 7" in said
     assert f"kept steps were {kept['best_step']} of {kept['last_step']}" in said
     assert f"{kept['pilot'][0]:.2f} in fine detail" in said
-    assert "estimated from the image" in said
+    assert "told from the image" in said
     assert all(name in said for name in ("Ulyanov", "Shi", "Herbreteau"))
 
 

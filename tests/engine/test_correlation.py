@@ -7,7 +7,7 @@ import pytest
 import skimage.data
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 import napari_dip as dip
 from napari_dip.engine.correlation import (
@@ -19,6 +19,7 @@ from napari_dip.engine.correlation import (
     blocks_of,
     coarse,
     grown,
+    is_even_and_correlated,
     power_in_means,
     reach,
     shrunk,
@@ -170,3 +171,29 @@ def test_the_pilot_is_weighed_where_the_network_has_seen_nothing():
     assert reach(pilot.noise.correlation) == (1, 1)
     assert pilot.held.any()
     assert not (grown(pilot.held, (1, 1)) & hidden.known()).any()
+
+
+def even(blur, size, seed):
+    """Return an even field of 100 electrons with read noise, smoothed by something."""
+    rng = np.random.default_rng([seed, size])
+    return tensor(blur(rng.poisson(100.0, (size, size)) + rng.normal(0, 3, (size, size))) / 100)
+
+
+BLURS = {"white": np.asarray, "3 x 3 mean": lambda a: uniform_filter(a, 3), "Gaussian": lambda a: gaussian_filter(a, 1)}
+
+
+@pytest.mark.parametrize("size", [96, 128, 256])
+@pytest.mark.parametrize("kind", BLURS)
+def test_in_an_even_field_correlated_noise_is_always_found_and_white_noise_never_taken_for_it(kind, size):
+    found = [told(even(BLURS[kind], size, seed)) for seed in range(12)]
+    assert all((one is None) == (kind == "white") for one in found)
+
+
+def test_an_even_field_may_be_curved_and_have_holes_whose_values_have_no_say():
+    y = even(BLURS["3 x 3 mean"], 128, 1)
+    ground = torch.linspace(-1, 1, 128).square()
+    holes = torch.rand(y.shape, generator=torch.Generator().manual_seed(0)) > 1e-3
+    curved = y + 3 * ground
+    assert is_even_and_correlated(curved[0], holes[0])
+    assert is_even_and_correlated(torch.where(holes, curved, 1e4)[0], holes[0])
+    assert not is_even_and_correlated((y + 0.3 * torch.sin(30 * ground))[0], holes[0])

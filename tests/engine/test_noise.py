@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import napari_dip as dip
-from napari_dip.engine.correlation import blocks_of
-from napari_dip.engine.noise import BLOCK, QUANTILE, QUANTILE_OF_WHITE, NoiseModel, estimate_noise, model_of
+from napari_dip.engine.correlation import HIGH_PASS, blocks_of
+from napari_dip.engine.noise import BLOCK, FINEST, QUANTILE, WHITE, NoiseModel, estimate_noise, model_of
 
 
 def smooth(size=160):
@@ -16,10 +16,11 @@ def smooth(size=160):
     return 0.2 + 0.6 * np.exp(-((x - 0.5) ** 2 + (y - 0.4) ** 2) / 0.05)
 
 
-def test_the_quantile_of_white_noise_is_what_the_code_says():
+@pytest.mark.parametrize("row", [HIGH_PASS, FINEST], ids=len)
+def test_the_quantile_of_white_noise_is_what_the_code_says(row):
     noise = torch.randn(1600, 1600, generator=torch.Generator().manual_seed(1))
-    power = blocks_of(noise, torch.ones_like(noise, dtype=torch.bool), BLOCK).power
-    assert float(power.quantile(QUANTILE)) == pytest.approx(QUANTILE_OF_WHITE, rel=0.005)
+    power = blocks_of(noise, torch.ones_like(noise, dtype=torch.bool), BLOCK, row).power
+    assert float(power.quantile(QUANTILE)) == pytest.approx(WHITE[len(row)], rel=0.005)
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.1, 0.4])

@@ -58,7 +58,7 @@ def test_a_run_takes_a_map_of_a_plane_or_of_the_whole_image(axes):
         for values in (variance, whole)
     ]
     np.testing.assert_array_equal(results[0].image, results[1].image)
-    assert results[0].fits[0].noise.is_given
+    assert results[0].fits[0].noise.source == "given"
     assert results[0].fits[0].noise.sigma[0] == pytest.approx(variance.mean() ** 0.5, rel=1e-3)
 
 

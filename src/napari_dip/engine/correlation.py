@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -18,12 +19,22 @@ RATIO = 2.2  # of the power in means of 2 x 2 px to that of white noise: more, o
 UNEVEN = 1.08  # growth of that power from quantile to quantile, relative to noise's: more is structure
 UNSTEADY = 0.35  # deviation of the ratio from intensity to intensity, relative to its mean: more is structure
 PEAKED = 3.12  # fourth moment of that detail in calm blocks, relative to the squared power: more is structure
+EVEN_SIDE = 512  # px: of a larger plane the middle is looked at for an even field
+MOST_EVEN = (1.75, 1.6)  # growth of the power of means from 4 to 8 px and from 8 to 16 px: more is structure
+NORMAL = 0.3  # by which the fourth moment of an even field differs from 3, at most
+TOGETHER = 1.3  # of the power in means of 2 x 2 px to that of pixels in an even field: more, or less than 1 / this
 LOW = 0.25  # quantile of the intensities' autocorrelations: structure adds to some of them
 LEAST = 0.05  # smaller correlations are taken for zero
 NEAR = 0.2  # pixels with at least this correlation tell of each other's noise
 
-_ROW = torch.tensor([1.0, -2.0, 1.0])
-MASK = _ROW[:, None] * _ROW / 6  # removes linear structure and keeps the variance of white noise
+
+def high_pass(order: int) -> Tensor:
+    """Return a filter, (order + 1,), that removes polynomials of a lower order and keeps white noise as strong."""
+    row = torch.tensor([(-1.0) ** at * math.comb(order, at) for at in range(order + 1)])
+    return row / row.square().sum().sqrt()
+
+
+HIGH_PASS = high_pass(2)  # along both axes
 
 
 class Blocks(NamedTuple):
@@ -42,15 +53,31 @@ class Blocks(NamedTuple):
         return parts
 
 
-def blocks_of(channel: Tensor, known: Tensor, side: int) -> Blocks:
-    """Return the blocks, of so many pixels a side, of the planes of a channel."""
-    planes, sure = (t.reshape(-1, 1, *t.shape[-2:]).float() for t in (channel, known))
-    if min(planes.shape[2:]) < side + 2:
+def blocks_of(channel: Tensor, known: Tensor, side: int, row: Tensor = HIGH_PASS) -> Blocks:
+    """Return the blocks, of so many pixels a side, of the planes of a channel, filtered along both axes."""
+    planes = channel.reshape(-1, 1, *channel.shape[-2:]).float()
+    whole = whole_blocks(known, side, len(row))
+    if not whole.numel():
         return Blocks(torch.empty(0), torch.empty(0), torch.empty(0))
-    power = F.conv2d(planes, MASK[None, None]).square()
-    sure, mean = F.avg_pool2d(sure, 3, 1), F.avg_pool2d(planes, 3, 1)
-    whole = F.avg_pool2d(sure, side) > 1 - 1e-4
-    return Blocks(*(F.avg_pool2d(t, side)[whole] for t in (mean, power, power.square())))
+    power = F.conv2d(F.conv2d(planes, row.view(1, 1, 1, -1)), row.view(1, 1, -1, 1)).square()
+    found = (F.avg_pool2d(t, side)[whole] for t in (power, power.square()))
+    return Blocks(block_means(channel, known, side, len(row)), *found)
+
+
+def block_means(channel: Tensor, known: Tensor, side: int, taps: int) -> Tensor:
+    """Return the means of the same blocks alone, (blocks,), of a filter of so many taps."""
+    planes, margin = channel.reshape(-1, 1, *channel.shape[-2:]).float(), taps // 2
+    whole = whole_blocks(known, side, taps)
+    inside = F.pad(planes, (-margin,) * 4)
+    return F.avg_pool2d(inside, side)[whole] if whole.numel() else torch.empty(0)
+
+
+def whole_blocks(known: Tensor, side: int, taps: int) -> Tensor:
+    """Return which blocks are wholly known, with the margin that a filter needs, (N, 1, rows, columns)."""
+    sure = known.reshape(-1, 1, *known.shape[-2:]).float()
+    if min(sure.shape[2:]) < side + taps - 1:
+        return torch.zeros(len(sure), 1, 0, 0, dtype=torch.bool)
+    return -F.max_pool2d(-sure, side + taps - 1, side) > 0
 
 
 def coarse(channel: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,8 +94,9 @@ def autocorrelation(y: Tensor, known: Tensor) -> Tensor | None:
 
     Correlated noise and fine structure both have less power in the finest detail than in means of 2 x 2 px. Noise is
     taken for correlated only where that power is alike in all calmer blocks of one intensity, its ratio to the finest
-    alike at all intensities, and its values spread as normal ones: structure is seldom all three. So noise that hardly
-    shows beside structure passes for white, and a homogeneous texture can pass for noise.
+    alike at all intensities, and its values spread as normal ones: structure is seldom all three; or where the image
+    is an even field. So noise that hardly shows beside structure passes for white, and a homogeneous texture can pass
+    for noise.
 
     Parameters
     ----------
@@ -107,9 +135,39 @@ def autocorrelation(y: Tensor, known: Tensor) -> Tensor | None:
     ratio, growth = (float(torch.cat(values).median()) for values in (ratios, growths))
     unsteady = max(float(values.std(correction=0) / values.mean()) for values in ratios)
     structured = growth > UNEVEN or unsteady > UNSTEADY or float(torch.cat(peaks).mean()) > PEAKED
-    if structured or 1 / RATIO < ratio < RATIO:
+    if (structured or 1 / RATIO < ratio < RATIO) and not all(map(is_even_and_correlated, y, known)):
         return None
     return _from_spectra(torch.cat(spectra))
+
+
+def is_even_and_correlated(channel: Tensor, known: Tensor) -> bool:
+    """Return whether a channel, (*spatial), is nothing but noise, and that is correlated over a few pixels.
+
+    The power of means over ever more pixels, times their number, grows with the scale where there is structure. Of
+    noise it stays as it is from the scale on over which it is correlated. A curved ground is taken out first.
+    """
+    top, left = (max(0, (n - EVEN_SIDE) // 2) for n in channel.shape[-2:])
+    middles = (t[..., top : top + EVEN_SIDE, left : left + EVEN_SIDE] for t in (channel, known))
+    planes, sure = (t.reshape(-1, *t.shape[-2:]) for t in middles)
+    rest = torch.stack([_without_ground(plane.double(), one) for plane, one in zip(planes, sure, strict=True)])
+    means = {side: side * block_means(rest, sure, side, 1) for side in (1, 2, 4, 8, 16)}
+    if len(means[16]) < FEWEST or not float(means[1].var()) > 0:
+        return False
+    power = {side: float(values.double().var()) for side, values in means.items()}
+    fourth = float((means[1] / power[1] ** 0.5).double().pow(4).mean())
+    growths = (power[8] / power[4], power[16] / power[8])
+    if abs(fourth - 3) > NORMAL or any(growth > most for growth, most in zip(growths, MOST_EVEN, strict=True)):
+        return False
+    return not 1 / TOGETHER < power[2] / power[1] < TOGETHER
+
+
+def _without_ground(plane: Tensor, known: Tensor) -> Tensor:
+    """Return a plane less a polynomial of the second order, 0 where it is not known."""
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, n, dtype=plane.dtype) for n in plane.shape), indexing="ij")
+    basis = torch.stack([torch.ones_like(y), y, x, y * y, x * y, x * x]) * known  # (6, Y, X)
+    gram, target = (torch.einsum("ayx,byx->ab", basis, t) for t in (basis, (plane * known)[None]))
+    weights = torch.linalg.lstsq(gram, target).solution[:, 0]
+    return (plane - torch.einsum("a,ayx->yx", weights, basis)) * known
 
 
 def reach(correlation: Tensor | None) -> tuple[int, int]:
@@ -137,7 +195,7 @@ def power_in_means(correlation: Tensor) -> float:
     spread = torch.zeros(6, 6)
     for down in range(2):
         for right in range(2):
-            spread[down::2, right::2] += MASK / 2  # the high-pass mask of means, as one of pixels
+            spread[down::2, right::2] += HIGH_PASS[:, None] * HIGH_PASS / 2  # of means, as one of pixels
     own = F.conv2d(F.pad(spread, (5, 5, 5, 5))[None, None], spread[None, None])[0, 0]  # (11, 11)
     reach = slice(5 - LAGS, 6 + LAGS)
     return float((own[reach, reach] * correlation).sum())

@@ -23,6 +23,7 @@ from napari_dip.engine.member import Member
 from napari_dip.engine.noise import NoiseRecord, estimate_noise, model_of, record_of
 from napari_dip.engine.outcome import Fit, Phase, Progress, Restoration
 from napari_dip.engine.pilot import LEAST_NOISE, Pilot, make_pilot
+from napari_dip.engine.points import Lost, given_back
 from napari_dip.engine.prior import Guide, Prior
 from napari_dip.engine.problem import Array, NoiseWeighted, Problem, finer, identity
 from napari_dip.engine.residual import ResidualCheck, check_residual
@@ -61,6 +62,7 @@ class FrameFit:
         self.residual: ResidualCheck | None = None
         self.gains: tuple[Gain, ...] = ()
         self.misfit: float | None = None
+        self.lost: tuple[Lost, ...] = ()
         self.is_done = False
 
     def progress(self) -> Iterator[Progress]:
@@ -148,6 +150,8 @@ class FrameFit:
                 no_std=self.no_std,
                 gains=self.gains,
                 misfit=self.misfit,
+                stripes=self.stripes,
+                lost=self.lost,
             )
             for member in self.kept
         ]
@@ -194,11 +198,22 @@ class FrameFit:
     def restored(self) -> Restored:
         if not self.members:
             return Restored(self.estimate(), self.problem, self.problem.forward)
-        mixture = self.pilot.balanced(self.mixture()) if self.pilot else self.mixture()
+        mixture, self.lost = self.made_up()
         first, clipping = self.members[0], self.pilot.clipping if self.pilot else None
         forward = first.forward if clipping is None else clipping.expected
         std, draws = self.uncertainty(mixture)
         return Restored(self.undone(mixture), self.problem, forward, dict(first.snapshots), std, draws)
+
+    def made_up(self) -> tuple[Tensor, tuple[Lost, ...]]:
+        """Return the mixture with what it lacks of the light given back, and what that was of point sources."""
+        mixture, pilot = self.mixture(), self.pilot
+        if pilot is None:
+            return mixture, ()
+        balanced = pilot.balanced(mixture)
+        if not self.problem.is_judged_by_pixels or pilot.noise.correlation is not None:
+            return balanced, ()
+        whole, lost = given_back(balanced, pilot.y, pilot.noise.variance(balanced), pilot.known)
+        return whole, tuple(lost)
 
     @property
     def no_std(self) -> str:
@@ -244,9 +259,23 @@ class FrameFit:
         noise = self.pilot.noise if self.pilot else problem.noise or estimate_noise(problem.y, known)
         if noise is None or not bool((noise.mean > LEAST_NOISE).all()):
             return
-        given = problem.noise is not None
-        self.noise = record_of(noise, offset=self.scale.offset, gain=self.scale.gain, is_given=given)
+        self.noise = record_of(noise, offset=self.scale.offset, gain=self.scale.gain, source=self.noise_source)
         self.residual = check_residual(problem.y, predicted, known, noise)
+
+    @property
+    def stripes(self) -> float | None:
+        """Root mean square of the offsets that were taken off, in the image's units."""
+        if self.problem.removed is None:
+            return None
+        removed = self.scale.undo_difference(self.problem.removed.cpu().numpy())
+        return float(np.sqrt(np.square(removed.reshape(len(removed), -1)).mean(1)).max())
+
+    @property
+    def noise_source(self) -> str:
+        if self.problem.noise is None:
+            return "told from the image"
+        series = self.run.series
+        return "given" if series is None else f"told from {series.frames} frames"
 
     def restoration(self) -> Restoration:
         run = self.run
@@ -290,11 +319,11 @@ def _members(run: Run, problem: Problem) -> tuple[Prior, ...]:
 
 def _problem(run: Run, frame: Frame, scale: Scale) -> Problem:
     """Return what the task makes of one frame, with the missing pixels taken out."""
-    measured = run.axes.take(run.image, frame)
-    known = ~run.missing.find(measured, frame)
+    values = run.axes.take(run.image, frame)
+    known = ~run.missing.find(values, frame)
     if not known.any():
         raise NothingKnownError(f"No pixel of frame {frame} is known")
-    y = torch.from_numpy(scale.apply(measured, known))
+    y = torch.from_numpy(scale.apply(values, known))
     problem = _made(crop(run.task, run.axes, frame, run.grid), y, torch.from_numpy(known), scale)
     shape = finer(tuple(y.shape), run.task.factors)
     shown = tuple(problem.field(torch.empty(problem.shape, device="meta")).shape)
@@ -310,10 +339,13 @@ def _problem(run: Run, frame: Frame, scale: Scale) -> Problem:
         floor = torch.from_numpy((run.task.floor - scale.offset) / scale.gain).float()
         problem = dataclasses.replace(problem, floor=floor)
     if run.task.noise is None:
-        return problem
+        if run.series is None or problem.noise is not None or not problem.is_image:
+            return problem
+        return dataclasses.replace(problem, noise=run.series.of(run.axes, frame, problem.y, torch.from_numpy(known)))
     law = law_of(run.task.noise, run.axes, frame)
     assert law is not None  # noqa: S101  the task has one
-    noise = model_of(law, y, torch.from_numpy(known), offset=scale.offset, gain=scale.gain)
+    measured = problem.y if problem.is_image else y
+    noise = model_of(law, measured, torch.from_numpy(known), offset=scale.offset, gain=scale.gain)
     if isinstance(problem.likelihood, NoiseWeighted):
         problem = dataclasses.replace(problem, likelihood=NoiseWeighted(noise))
     return dataclasses.replace(problem, noise=noise)

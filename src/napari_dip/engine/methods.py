@@ -85,11 +85,12 @@ def _noise(fits: list[Mapping[str, Any]]) -> list[str]:
     if not known:
         return []
     first = known[0]
-    source = "as given" if first["is_given"] else "estimated from the image"
     channels = (
         f"{slope:.4g} x + {at_zero:.4g}" for slope, at_zero in zip(first["slope"], first["at_zero"], strict=True)
     )
-    text = f"The variance of the noise, {source}, was {_list(channels)} for an intensity x in the image's units."
+    text = (
+        f"The variance of the noise, {first['source']}, was {_list(channels)} for an intensity x in the image's units."
+    )
     if any(any(fit["reach"]) for fit in fits):
         text += " It was found to be correlated from pixel to pixel."
     if any(fit["clipped"] for fit in fits):

@@ -12,7 +12,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_dip.engine.correlation import LAGS, autocorrelation, blocks_of, coarse, power_in_means
+from napari_dip.engine.correlation import (
+    HIGH_PASS,
+    LAGS,
+    autocorrelation,
+    block_means,
+    blocks_of,
+    coarse,
+    high_pass,
+    power_in_means,
+    whole_blocks,
+)
 from napari_dip.engine.sampling import part_of
 
 Doubles = npt.NDArray[np.float64]
@@ -21,7 +31,9 @@ BLOCK = 8  # px a side of the blocks whose variance is measured
 FEWEST = 24  # blocks that an estimate takes
 MOST_LEVELS = 16  # intensities at which the variance is measured
 QUANTILE = 0.3  # of the blocks of one intensity: most of the others have structure
-QUANTILE_OF_WHITE = 0.807  # the same quantile for white noise of variance 1, simulated (tests/engine/test_noise.py)
+FINEST = high_pass(6)  # passes the corners of the spectrum alone, where there is least structure
+WHITE = {3: 0.807, 7: 0.698}  # that quantile of white noise of variance 1, by its length, simulated (tests/engine)
+ENOUGH = 0.5  # of the blocks that the shorter filter leaves: with fewer, holes leave the longer one too little
 LEAST_MAPPED = 1e-3  # of the mean of a map: nothing is known without an error
 LEAST = 0.05  # of the mean variance: the model's variance is nowhere lower
 
@@ -204,13 +216,18 @@ def model_of(law: NoiseLaw, y: Tensor, known: Tensor, *, offset: Doubles, gain: 
     slope = torch.from_numpy(law.slope / gain).float()
     floor = torch.from_numpy((law.slope * offset + law.at_zero) / gain**2).float()
     y, known = y.detach().float().cpu(), known.cpu()
+    return linear_model(slope, floor, y, known, autocorrelation(y, known))
+
+
+def linear_model(gain: Tensor, floor: Tensor, y: Tensor, known: Tensor, correlation: Tensor | None) -> NoiseModel:
+    """Return the model of a measurement, (C, *spatial), whose variance is gain · intensity + floor, (C,) each."""
     mean = torch.stack(
         [
             (a * v[k] + b).clamp(min=0).sum() / max(1, int(k.sum()))
-            for a, b, v, k in zip(slope, floor, y, known, strict=True)
+            for a, b, v, k in zip(gain, floor, y.detach().float().cpu(), known.cpu(), strict=True)
         ]
     )
-    return NoiseModel(slope, floor, mean, autocorrelation(y, known))
+    return NoiseModel(gain, floor, mean, correlation)
 
 
 def _mapped(law: VarianceMap, y: Tensor, known: Tensor, gain: Doubles) -> NoiseModel:
@@ -235,33 +252,33 @@ class NoiseRecord:
         Of each channel: the variance is slope · intensity + at_zero, and nowhere under a twentieth of its mean.
     sigma : tuple of float
         Standard deviation of each channel, in the mean over the image.
-    is_given : bool
-        Else it was told from the image.
+    source : str
+        How it is known: "given", "told from the image", or "told from N frames".
     """
 
     slope: tuple[float, ...]
     at_zero: tuple[float, ...]
     sigma: tuple[float, ...]
-    is_given: bool
+    source: str
 
 
-def record_of(model: NoiseModel, *, offset: Doubles, gain: Doubles, is_given: bool) -> NoiseRecord:
+def record_of(model: NoiseModel, *, offset: Doubles, gain: Doubles, source: str) -> NoiseRecord:
     """Return a scaled model in the image's units: the inverse of `model_of`."""
     slope, floor, mean = (t.cpu().double().numpy() for t in (model.gain, model.floor, model.mean))
     at_zero = gain**2 * floor - gain * slope * offset
     return NoiseRecord(
-        tuple(map(float, slope * gain)), tuple(map(float, at_zero)), tuple(map(float, gain * mean**0.5)), is_given
+        tuple(map(float, slope * gain)), tuple(map(float, at_zero)), tuple(map(float, gain * mean**0.5)), source
     )
 
 
 def estimate_noise(y: Tensor, known: Tensor | None = None) -> NoiseModel | None:
     """Return the noise model of a measurement, or None where too little of it is known.
 
-    Blocks of a few pixels are high-pass filtered with a mask that removes linear structure (Immerkær, "Fast noise
-    variance estimation", 1996). Of all blocks of one intensity the calmer ones tell the variance, and a robust line
-    through these is the model. Structure that is as fine as the noise makes it too large: by 1 to 4 % of the
-    standard deviation on photographs with σ = 25 of 255, by up to a fifth at σ = 5. Correlated noise is measured in
-    means of 2 x 2 px.
+    Blocks of a few pixels are high-pass filtered with a mask that removes smooth structure (after Immerkær, "Fast noise
+    variance estimation", 1996, with differences of the sixth order instead of the second). Of all blocks of one
+    intensity the calmer ones tell the variance, and a robust line through these is the model. Structure that is as fine
+    as the noise makes it too large: by up to 4 % of the standard deviation on photographs with σ = 25 of 255, by up to
+    a quarter at σ = 5. Correlated noise is measured in means of 2 x 2 px.
 
     Parameters
     ----------
@@ -272,14 +289,28 @@ def estimate_noise(y: Tensor, known: Tensor | None = None) -> NoiseModel | None:
     """
     y = part_of(y.detach()).float().cpu()
     known = torch.ones_like(y, dtype=torch.bool) if known is None else part_of(known).cpu()
-    correlation = autocorrelation(y, known)
+    return model_of_levels(y, y, known, autocorrelation(y, known))
+
+
+def model_of_levels(y: Tensor, light: Tensor, known: Tensor, correlation: Tensor | None) -> NoiseModel | None:
+    """Return the noise of y, by the intensity that another image has there; None where too little is known.
+
+    Parameters
+    ----------
+    y, light, known : Tensor
+        (C, *spatial): what has the noise, the intensity, and which elements count.
+    correlation : Tensor, optional
+        The autocorrelation of the noise.
+    """
     lines = []
-    for channel, sure in zip(y, known, strict=True):
+    for channel, lit, sure in zip(y, light, known, strict=True):
         if correlation is None:
-            intensity, power, _ = blocks_of(channel, sure, BLOCK)
+            row = _high_pass(sure)
+            power = blocks_of(channel, sure, BLOCK, row).power / WHITE[len(row)]
+            intensity = block_means(lit, sure, BLOCK, len(row))
         else:  # in the finest detail there is little of it
-            intensity, power, _ = blocks_of(*coarse(channel, sure), BLOCK)
-            intensity, power = intensity / 2, power / power_in_means(correlation)
+            power = blocks_of(*coarse(channel, sure), BLOCK).power / power_in_means(correlation) / WHITE[len(HIGH_PASS)]
+            intensity = block_means(*coarse(lit, sure), BLOCK, len(HIGH_PASS)) / 2
         if len(intensity) < FEWEST:
             return None
         lines.append(torch.tensor([*_line(intensity, power)]))
@@ -313,12 +344,21 @@ def _check(**values: float) -> None:
             raise ValueError(f"{name} = {value} must be 0 or more, and finite")
 
 
+def _high_pass(known: Tensor) -> Tensor:
+    """Return the filter that sees least of the structure and still leaves enough blocks."""
+    fine, coarse = (int(whole_blocks(known, BLOCK, len(row)).sum()) for row in (FINEST, HIGH_PASS))
+    return FINEST if fine >= max(FEWEST, ENOUGH * coarse) else HIGH_PASS
+
+
 def _line(intensity: Tensor, power: Tensor) -> tuple[float, float, float]:
-    """Return gain, floor and mean of the variance as a robust linear function of the intensity."""
+    """Return gain, floor and mean of the variance as a robust linear function of the intensity.
+
+    Its unit is the quantile that white noise has.
+    """
     levels = max(1, min(MOST_LEVELS, len(intensity) // FEWEST))
     chunks = intensity.argsort().tensor_split(levels)
     x = torch.stack([intensity[chunk].mean() for chunk in chunks]).double()
-    v = torch.stack([power[chunk].quantile(QUANTILE) for chunk in chunks]).double() / QUANTILE_OF_WHITE
+    v = torch.stack([power[chunk].quantile(QUANTILE) for chunk in chunks]).double()
     tiny = max(1e-3 * float(v.max()), 1e-20)
     slope, at_zero = 0.0, float(v.mean())
     if float(x.max() - x.min()) > 1e-6:

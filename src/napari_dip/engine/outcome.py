@@ -15,6 +15,7 @@ import torch
 
 from napari_dip.engine.comparison import Gain
 from napari_dip.engine.noise import NoiseRecord
+from napari_dip.engine.points import Lost
 from napari_dip.engine.problem import Array
 from napari_dip.engine.residual import ResidualCheck
 
@@ -90,6 +91,12 @@ class Fit:
     misfit : float or None
         How far the frame's result, degraded again, is from the measurement: root mean square over the known pixels,
         in the image's units. None while the fit is under way, and where the task degrades nothing.
+    stripes : float or None
+        The offsets of lines that were taken off the frame: root mean square, in the image's units, of the channel where
+        it is largest. None where nobody asked.
+    lost : tuple of Lost
+        What point sources had lost in the mean, and were given back: one for each strength. Empty while the fit is
+        under way, and where they had lost nothing that is beyond chance.
     band_steps : list of int
         The scored steps at which the frequency bands of the averaged output were measured.
     bands : list of list
@@ -115,6 +122,8 @@ class Fit:
     no_std: str = ""
     gains: tuple[Gain, ...] = ()
     misfit: float | None = None
+    stripes: float | None = None
+    lost: tuple[Lost, ...] = ()
     band_steps: list[int] = field(default_factory=list)
     bands: list[list[float]] = field(default_factory=list)
 
@@ -187,7 +196,7 @@ class Restoration:
         """Return the record of the run as a dictionary that is valid JSON."""
         fits = [dataclasses.asdict(fit) for fit in self.fits]
         for fit in fits:
-            fit.update({name: list(fit[name]) for name in ("frame", "pilot", "reach", "gains")})
+            fit.update({name: list(fit[name]) for name in ("frame", "pilot", "reach", "gains", "lost")})
             fit["scores"] = _finite(fit["scores"])
             fit["bands"] = [_finite(row) for row in fit["bands"]]
         return {

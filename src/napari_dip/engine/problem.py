@@ -127,6 +127,8 @@ class Problem:
         x to what is shown: detail boosted, for example.
     notes : tuple of str
         What the user is to be told with the result.
+    removed : Tensor, optional
+        What was taken off the measurement before, shaped as y, scaled: offsets of a detector.
     pilot_share : float, optional
         The pilot's weight in the result where held-out pixels and the residual say nothing: the errors of y go together
         from pixel to pixel, or x is not what y measures. 0: no pilot. None: they tell it.
@@ -145,6 +147,7 @@ class Problem:
     guide: Tensor | None = None
     finish: Callable[[Tensor], Tensor] = identity
     notes: tuple[str, ...] = ()
+    removed: Tensor | None = None
     pilot_share: float | None = None
 
     @property

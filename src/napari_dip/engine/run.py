@@ -18,6 +18,7 @@ from napari_dip.engine.assembly import Assembly
 from napari_dip.engine.blocks import Axes, Frame, Missing, measure_scale
 from napari_dip.engine.channels import SURE
 from napari_dip.engine.comparison import Gain
+from napari_dip.engine.exposures import noise_of_series
 from napari_dip.engine.frame import FrameFit, NothingKnownError
 from napari_dip.engine.memory import MemoryPlan, plan
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration, settings_of
@@ -68,6 +69,9 @@ class Run:
         self.precision = devices.precision(self.device)
         together = self.axes.together
         self.scale = measure_scale(self.image, together, self.missing.on(together))
+        wants = self.task.noise is None and not self.task.keeps_known
+        on = self.missing.on(together)
+        self.series = noise_of_series(self.image, together, on, self.scale) if wants else None
         self.missing = self.missing.on(self.axes)
         self.channel_gains: tuple[float, ...] = ()
         self.assembly = Assembly(
@@ -299,11 +303,24 @@ class Run:
                 f"Fitted in overlapping tiles of {min(sides)} px, a network each, which fade into each other and "
                 f"stop together"
             )
+        if removed := {fit.frame: fit.stripes for fit in fits if fit.stripes is not None}:
+            where = f" in {len(removed)} frames, at most" if len(removed) > 1 else ""
+            notes.append(
+                f"Offsets of lines were taken off first{where}: {max(removed.values()):.3g} (root mean square). What "
+                "the scene has from border to border goes with them"
+            )
         if reaches := sorted({fit.reach for fit in fits if any(fit.reach)}):
             down, right = reaches[-1]
             notes.append(
                 f"The noise is correlated from pixel to pixel, up to {down} px along y and {right} px along x: "
-                f"so many neighbours of held-out pixels are hidden too"
+                f"so many neighbours of held-out pixels are hidden too. What is left of such noise looks like structure"
+            )
+        if lost := [one for found in {fit.frame: fit.lost for fit in fits}.values() for one in found]:
+            count = sum(one.sources for one in lost)
+            share = sum(one.sources * one.share for one in lost) / count
+            notes.append(
+                f"{count} point sources lacked {share:.0%} of their restored height in the mean, by the residual "
+                "around them all: that was given back"
             )
         if any(fit.clipped for fit in fits):
             notes.append(

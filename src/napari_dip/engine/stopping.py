@@ -81,7 +81,9 @@ class HeldOut:
         known = problem.known()
         generator = torch.Generator().manual_seed(seed + 0x5EED)
         share = max(self.fraction, min(0.2, self.least / max(1, int(known.any(0).sum()))))
-        down, right = near = reach(autocorrelation(problem.y.detach().cpu(), known.cpu()))
+        noise = problem.noise
+        told = noise.correlation if noise else autocorrelation(problem.y.detach().cpu(), known.cpu())
+        down, right = near = reach(told)
         if any(near):
             share = min(share, MOST_HIDDEN / ((2 * down + 1) * (2 * right + 1)))
         drawn = (torch.rand(known.shape[1:], generator=generator) < share).to(known.device)  # (*spatial)

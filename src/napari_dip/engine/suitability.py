@@ -10,6 +10,7 @@ import torch
 
 from napari_dip.engine.blocks import Axes, Missing, measure_scale, name_axes
 from napari_dip.engine.correlation import reach
+from napari_dip.engine.exposures import noise_of_series
 from napari_dip.engine.noise import NoiseModel, estimate_noise
 from napari_dip.engine.problem import Array
 
@@ -56,7 +57,8 @@ def check(image: Any, axes: str | None = None, *, missing: Any = None, saturatio
     Parameters
     ----------
     image, axes, missing, saturation
-        As for `restore`. Of a stack, the middle plane is looked at.
+        As for `restore`. Of a stack, the middle plane is looked at, and of frames of one
+        scene a few, for the noise.
 
     Raises
     ------
@@ -75,7 +77,9 @@ def check(image: Any, axes: str | None = None, *, missing: Any = None, saturatio
         raise ValueError("No pixel is known: the mask, NaN, infinity or saturation cover the whole plane")
     scale = measure_scale(values, Axes("CYX", values.shape), Missing(Axes("CYX", values.shape), (~known,)))
     y = torch.from_numpy(scale.apply(values, known))
-    noise = estimate_noise(y, torch.from_numpy(known))
+    series = noise_of_series(image, named, gaps, scale)
+    sure = torch.from_numpy(known)
+    noise = (series.of(named, frame, y, sure) if series else None) or estimate_noise(y, sure)
     sigma = () if noise is None else tuple(float(s) for s in scale.gain * noise.mean.sqrt().double().numpy())
     ratios = [1 / s for s in ([] if noise is None else noise.mean.sqrt().tolist()) if s > 0]
     ratio = float(np.median(ratios)) if ratios else None

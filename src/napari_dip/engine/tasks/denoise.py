@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, get_args
 
+import torch
 from torch import Tensor
 
 from napari_dip.engine.noise import NoiseLaw
 from napari_dip.engine.problem import Mask, Problem
 from napari_dip.engine.stopping import HeldOut, StoppingRule
+from napari_dip.engine.stripes import Stripes, stripes_of
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,23 @@ class Denoise:
     keeps_known: ClassVar[bool] = False
 
     noise: Annotated[NoiseLaw | None, {"tooltip": "What is known of the noise; auto: told from the image"}] = None
+    stripes: Annotated[
+        Stripes,
+        {"tooltip": "Lines with offsets of their own, as of a scanner or an sCMOS camera: taken off first"},
+    ] = "none"
+
+    def __post_init__(self) -> None:
+        if self.stripes not in get_args(Stripes):
+            raise ValueError(f"stripes = {self.stripes!r} is none of {', '.join(get_args(Stripes))}")
 
     def problem(self, y: Tensor) -> Problem:
-        return Problem(y, shape=tuple(y.shape))
+        return self._problem(y, torch.ones_like(y, dtype=torch.bool))
+
+    def problem_in_units(self, y: Tensor, known: Tensor, *, offset: Tensor, gain: Tensor) -> Problem:
+        return self._problem(y, known)
+
+    def _problem(self, y: Tensor, known: Tensor) -> Problem:
+        if self.stripes == "none":
+            return Problem(y, shape=tuple(y.shape))
+        removed = stripes_of(y, known, self.stripes)
+        return Problem(torch.where(known, y - removed, y), shape=tuple(y.shape), removed=removed)
