@@ -6,12 +6,15 @@ import gc
 import os
 import platform
 import shutil
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 
+BEHIND = 10  # of 19: how far a fit steps back behind the window
 PYTORCH_WHEELS = "https://download.pytorch.org/whl/cu128"
 
 
@@ -62,6 +65,17 @@ def _isa_allows_amx() -> bool:
     """Return whether oneDNN may use AMX: ONEDNN_MAX_CPU_ISA can forbid it."""
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "DEFAULT")).upper()
     return limit in ("DEFAULT", "ALL") or "AMX" in limit
+
+
+def give_way() -> None:
+    """Let other threads go first from now on, where threads have priorities of their own: on Linux.
+
+    Threads that this one starts do the same, so that a window stays responsive beside a fit on all cores, and the fit
+    has as many threads as anywhere: their number decides the bits.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)
 
 
 def cores() -> int:

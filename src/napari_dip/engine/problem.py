@@ -69,7 +69,7 @@ class LeastSquares:
 
     def __call__(self, predicted: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         if weight is None:
-            return F.mse_loss(predicted, y)  # keeps no difference for the gradient
+            return F.mse_loss(predicted, y).clone()  # keeps no difference, and of its own storage one number
         return (weight * (predicted - y).square()).sum() / weight.sum()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-ENOUGH = 1 << 22  # px
+ENOUGH = 1 << 20  # px
 BAND = 64  # rows of a part
 
 

@@ -20,6 +20,7 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 import napari_dip as dip
+from napari_dip.engine import devices
 from napari_dip.engine.blocks import convert, enlarge, name_axes
 from napari_dip.engine.problem import Array
 from napari_dip.engine.restore import choose_rule
@@ -137,6 +138,7 @@ def work(request: Request, control: dip.Control, shown: threading.Event) -> Gene
     """Yield what the window is told about a run. Never raises: thread workers swallow some errors."""
     last: dip.Progress | None = None
     try:
+        devices.give_way()
         image = request.origin.read()
         dtype = np.dtype(image.dtype if request.dtype == "source" else np.float32).newbyteorder("=")
         grid = request.origin.layout.finer(request.task.factors)
