@@ -33,6 +33,7 @@ MOST_LEVELS = 16  # intensities at which the variance is measured
 QUANTILE = 0.3  # of the blocks of one intensity: most of the others have structure
 FINEST = high_pass(6)  # passes the corners of the spectrum alone, where there is least structure
 WHITE = {3: 0.807, 7: 0.698}  # that quantile of white noise of variance 1, by its length, simulated (tests/engine)
+MANY = 192  # blocks that the longer filter takes: what it passes of fewer is told less exactly than that of the shorter
 ENOUGH = 0.5  # of the blocks that the shorter filter leaves: with fewer, holes leave the longer one too little
 LEAST_MAPPED = 1e-3  # of the mean of a map: nothing is known without an error
 LEAST = 0.05  # of the mean variance: the model's variance is nowhere lower
@@ -347,7 +348,7 @@ def _check(**values: float) -> None:
 def _high_pass(known: Tensor) -> Tensor:
     """Return the filter that sees least of the structure and still leaves enough blocks."""
     fine, coarse = (int(whole_blocks(known, BLOCK, len(row)).sum()) for row in (FINEST, HIGH_PASS))
-    return FINEST if fine >= max(FEWEST, ENOUGH * coarse) else HIGH_PASS
+    return FINEST if fine >= max(MANY, ENOUGH * coarse) else HIGH_PASS
 
 
 def _line(intensity: Tensor, power: Tensor) -> tuple[float, float, float]:
