@@ -13,12 +13,14 @@ from napari_dip.engine import devices
 from napari_dip.engine.arrays import check_arrays, has_image
 from napari_dip.engine.blocks import Axes, Missing, name_axes
 from napari_dip.engine.fit import Guide, Noise, Prior
+from napari_dip.engine.marking import Colour
 from napari_dip.engine.networks import Skip
 from napari_dip.engine.outcome import Control, Progress, Restoration
 from napari_dip.engine.outliers import Outliers
+from napari_dip.engine.problem import Array
 from napari_dip.engine.run import Limits, Run
 from napari_dip.engine.stopping import HeldOut, StoppingRule
-from napari_dip.engine.tasks import Denoise, Inpaint, Task
+from napari_dip.engine.tasks import Deblock, Denoise, Inpaint, Task
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,8 @@ def iter_restore(
     max_steps, max_seconds : optional
         End each fit, or the whole run, at the latest then.
     out : array-like, optional
-        Receives each frame when it is done, such as a zarr array; shaped as the result, whose pixels may be smaller
-        than the image's.
+        Becomes `Restoration.image`: a copy of the image at first, then each frame is written when it is done. Such as
+        a zarr array; shaped as the result, whose pixels may be smaller than the image's.
     control : Control, optional
         Stops and pauses the run from another thread.
 
@@ -166,11 +168,17 @@ def iter_restore(
     chosen = _preset(preset)
     task = Denoise() if task is None else task
     values, axes_ = _checked(image, axes, each)
+    if isinstance(task, Deblock) and "C" in axes_.letters:
+        axes_ = axes_.apart  # only the samples of a colour come from one JPEG together
     made = np.dtype(values.dtype if dtype == "source" else np.float32).newbyteorder("=")
     grid = _grid(task, axes_, out, made)
     check_arrays(task, axes_, grid)
     chosen = _guided(chosen) if has_image(task) else chosen
     masks = [axes_.broadcast(mask) for mask in (missing, task.mask) if mask is not None]
+    colour = task.colour if isinstance(task, Inpaint) else None
+    if colour is not None and axes_ != axes_.together:  # a frame has one channel: it does not show the colour
+        masks.append(_coloured(values, axes_.together, colour))
+        colour = None
     run = Run(
         image=values,
         axes=axes_,
@@ -181,9 +189,7 @@ def iter_restore(
         passes=chosen.passes,
         most=chosen.most,
         rule=choose_rule(stop, chosen, task),
-        missing=Missing(
-            axes_, tuple(masks), saturation, outliers, task.noise, task.colour if isinstance(task, Inpaint) else None
-        ),
+        missing=Missing(axes_, tuple(masks), saturation, outliers, task.noise, colour),
         fill=fill or task.fills,
         dtype=made,
         device=devices.choose(device),
@@ -233,6 +239,14 @@ def _checked(image: Any, axes: str | None, each: str) -> tuple[Any, Axes]:
     if kind.kind not in "biuf":
         raise TypeError(f"An image of dtype {kind} has no intensities to restore")
     return image, name_axes(axes, tuple(image.shape), each)
+
+
+def _coloured(image: Any, axes: Axes, colour: Colour) -> Array:
+    """Return which pixels of an image have a colour, a boolean array shaped as it."""
+    found = np.zeros(axes.shape, bool)
+    for frame in axes.frames():
+        found[axes.where(frame)] = axes.arrange(colour.find(axes.take(image, frame)))
+    return found
 
 
 def _grid(task: Task, axes: Axes, out: Any, dtype: np.dtype[Any]) -> Axes:
