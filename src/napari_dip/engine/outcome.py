@@ -65,11 +65,11 @@ class Fit:
     revealed : int
         Steps of the last phase, in which held-out pixels were shown.
     last_step : int
-        Steps taken before that phase.
+        Steps taken before that phase, so far.
     seconds : float
         All of it.
     ended : str
-        The reason, in words.
+        The reason, in words; "under way" while the fit has not ended.
     pilot : tuple of float
         Weight of the pilot in the frame's result, 0 to 1: in fine detail, and in the rest; empty without a pilot.
     reach : tuple of int
@@ -85,9 +85,9 @@ class Fit:
     gains : tuple of Gain
         By how much the frame's result is better than what cheap methods give, at held-out pixels; empty while the fit
         is under way, without a pilot, and for volumes.
-    misfit : float or None
-        How far the frame's result, degraded again, is from the measurement: root mean square over the known pixels,
-        in the image's units. None while the fit is under way, and where the task degrades nothing.
+    misfit : tuple of float
+        How far each channel of the frame's result, degraded again, is from the measurement: root mean square over the
+        known pixels, in the image's units. Empty while the fit is under way, and where the task degrades nothing.
     band_steps : list of int
         The scored steps at which the frequency bands of the averaged output were measured.
     bands : list of list
@@ -103,7 +103,7 @@ class Fit:
     revealed: int = 0
     last_step: int = 0
     seconds: float = 0.0
-    ended: str = "running"
+    ended: str = "under way"
     pilot: tuple[float, ...] = ()
     reach: tuple[int, int] = (0, 0)
     clipped: bool = False
@@ -111,7 +111,7 @@ class Fit:
     residual: ResidualCheck | None = None
     no_std: str = ""
     gains: tuple[Gain, ...] = ()
-    misfit: float | None = None
+    misfit: tuple[float, ...] = ()
     band_steps: list[int] = field(default_factory=list)
     bands: list[list[float]] = field(default_factory=list)
 
@@ -154,6 +154,10 @@ class Restoration:
         What else decides the bits, as JSON: versions, seed, device, precision and threads.
     notes : tuple of str
         What the user should know.
+    taken : int
+        Optimiser steps of the whole run so far, also of fits that do not count.
+    under_way : str
+        Where the run was when this was asked for, in words; empty: it had ended.
     """
 
     image: Array
@@ -169,6 +173,8 @@ class Restoration:
     std: Array | None = None
     members: Array | None = None
     outliers: npt.NDArray[np.bool_] | None = None
+    taken: int = 0
+    under_way: str = ""
 
     @property
     def best_step(self) -> int:
@@ -177,21 +183,21 @@ class Restoration:
 
     @property
     def ended(self) -> str:
-        """Why the last fit ended, in words."""
-        return self.fits[-1].ended
+        """Why the last fit ended, in words; where the run was when it had not ended."""
+        return self.under_way or self.fits[-1].ended
 
     def report(self) -> dict[str, Any]:
         """Return the record of the run as a dictionary that is valid JSON."""
         fits = [dataclasses.asdict(fit) for fit in self.fits]
         for fit in fits:
-            fit.update({name: list(fit[name]) for name in ("frame", "pilot", "reach", "gains")})
+            fit.update({name: list(fit[name]) for name in ("frame", "pilot", "reach", "gains", "misfit")})
             fit["scores"] = _finite(fit["scores"])
             fit["bands"] = [_finite(row) for row in fit["bands"]]
         return {
             **self.machine,
             "settings": self.settings,
             "seconds": sum(fit.seconds for fit in self.fits),
-            "steps": sum(fit.last_step + fit.revealed for fit in self.fits),
+            "steps": self.taken,
             "best_step": self.best_step,
             "ended": self.ended,
             "filled_values": 0 if self.filled is None else int(self.filled.sum()),
