@@ -83,7 +83,7 @@ def run(small: Array, truth: Array, options: argparse.Namespace, *, method: str,
     report = result.report()
     return {
         "psnr_y": psnr_y(result.image, truth),
-        "misfit": result.fits[0].misfit,
+        "misfit": max(result.fits[0].misfit),
         "seconds": round(time.perf_counter() - started, 1),
         **{key: report[key] for key in ("steps", "best_step", "ended", "threads")},
     }

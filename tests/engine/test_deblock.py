@@ -64,6 +64,15 @@ def test_a_colour_image_of_any_size_with_subsampled_colours_is_deblocked():
     assert decibels(result.image, truth) > decibels(image, truth) + 0.3
 
 
+def test_channels_are_grey_images_of_their_own_and_no_colours():
+    qualities = {10: TRUTH, 20: 255 - TRUTH, 30: TRUTH[::-1].copy()}
+    channels = np.stack([through_jpeg(image, quality) for quality, image in qualities.items()])
+    result = dip.restore(channels, dip.Deblock(), TINY, axes="CYX", max_steps=2)
+    assert [fit.frame for fit in result.fits] == [(0,), (1,), (2,)]
+    for channel, image in zip(channels, result.image, strict=True):
+        assert np.array_equal(image, dip.restore(channel, dip.Deblock(), TINY, max_steps=2).image)
+
+
 def test_the_file_s_tables_are_taken_and_not_guessed():
     """Tables that no quality has: told from pixels alone they would be others."""
     luma = tuple(int(step) for step in np.arange(20, 84))

@@ -50,6 +50,26 @@ def test_another_amount_takes_no_other_fit():
     np.testing.assert_allclose(dip.Enhance(amount=1).applied(three), EDGE + TEXTURE, atol=0.01)
 
 
+@pytest.mark.parametrize("each", ["", "C"])
+def test_another_amount_is_that_of_another_fit_where_channels_have_unlike_scales(each):
+    image = np.stack([EDGE + TEXTURE, 5e3 - 40 * EDGE + 300 * TEXTURE])[:, :24, :40]
+    run = {"axes": "CYX", "each": each, "max_steps": 5}
+    three, one = (dip.restore(image, dip.Enhance(amount), SMALL, **run) for amount in (3, 1.5))
+    again = dip.Enhance(amount=1.5).applied(three)
+    for channel, other in zip(again, one.image, strict=True):
+        np.testing.assert_allclose(channel, other, atol=1e-4 * np.ptp(other))
+
+
+def test_another_amount_leaves_frames_that_were_not_restored_as_they_are():
+    stack, control = np.stack([EDGE + TEXTURE] * 2)[:, :24, 20:44], dip.Control()
+    stack[1, 5, 5] = np.nan
+    last = None
+    for last in dip.iter_restore(stack, dip.Enhance(), SMALL, axes="TYX", max_steps=2, control=control):  # noqa: B007
+        control.stop()
+    again = dip.Enhance(amount=4).applied(last.restoration())
+    np.testing.assert_array_equal(again[1], stack[1])
+
+
 def test_the_result_says_that_it_is_not_for_measuring(enhanced):
     assert "not for quantification" in " ".join(enhanced.notes)
     assert any("not for quantification" in note for note in enhanced.report()["notes"])

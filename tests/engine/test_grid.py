@@ -66,9 +66,21 @@ def test_the_report_says_how_far_the_result_is_from_the_measurement_and_what_it_
     result = finer(image)
     report = result.report()
     assert report["settings"]["grid"] == [40, 51]
-    assert report["fits"][0]["misfit"] == pytest.approx(np.sqrt(np.mean(result.residual**2)), rel=1e-3)
+    assert report["fits"][0]["misfit"] == pytest.approx([np.sqrt(np.mean(result.residual**2))], rel=1e-3)
     assert "not measured" in report["notes"]
     assert any("degraded again" in note for note in report["notes"])
+
+
+@pytest.mark.parametrize("each", ["", "C"])
+def test_the_misfit_of_channels_of_unlike_units_is_told_of_each(image, each):
+    channels = np.stack([image, 1e4 + 1000.0 * image[::-1, ::-1]])
+    result = finer(channels, axes="CYX", each=each)
+    expected = np.sqrt(np.mean(result.residual**2, (1, 2)))
+    found = [value for fit in result.fits for value in fit.misfit]
+    assert found == pytest.approx(expected, rel=1e-3)
+    worst = int(np.argmax(expected / np.ptp(channels, (1, 2))))
+    said = f"differs from the measurement by {expected[worst]:.3g} (root mean square) in channel {worst}, most of all"
+    assert any(said in note for note in result.notes)
 
 
 def test_missing_pixels_come_back_as_they_were_each_as_a_block(image):

@@ -7,8 +7,11 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 import napari_dip as dip
+from napari_dip.engine.arrays import crop, scaled
+from napari_dip.engine.blocks import Axes
 
 SMALL = dip.Prior(network=dip.Skip(down=(16,) * 4, up=16), source=dip.Guide())
+TINY = dip.Prior(network=dip.Skip(down=(8, 8), up=8, skip=2), source=dip.Guide())
 RULE = dip.HeldOut(floor=100, ceiling=400, patience=100)
 
 
@@ -66,8 +69,41 @@ def test_the_units_of_a_guide_do_not_matter(scene):
 
 
 @pytest.mark.parametrize(
+    ("axes", "shape", "guide", "channels"),
+    [
+        ("YX", (20, 24), (3, 20, 24), 3),
+        ("CYX", (2, 20, 24), (20, 24), 1),
+        ("CYX", (2, 20, 24), (2, 20, 24), 1),  # of as many channels each has its own
+        ("CYX", (2, 20, 24), (1, 20, 24), 1),
+        ("CYX", (2, 20, 24), (5, 20, 24), 5),
+        ("CYX", (2, 20, 24), (20, 24, 3), 3),
+        ("TCYX", (2, 2, 20, 24), (2, 20, 24), 1),
+        ("TCYX", (2, 3, 20, 24), (2, 20, 24), 1),  # a guide for each time
+        ("TCYX", (2, 2, 20, 24), (2, 4, 20, 24), 4),
+    ],
+)
+def test_where_channels_are_restored_one_by_one_a_guide_may_have_any_number_of_them(axes, shape, guide, channels):
+    image, other = (np.random.default_rng(seed).random(size) for seed, size in enumerate((shape, guide)))
+    grid = Axes(axes, shape, "C")
+    assert {len(crop(dip.Guided(other), grid, frame).guide) for frame in grid.frames()} == {channels}
+    result = dip.restore(image, dip.Guided(other), TINY, dip.FixedSteps(1), axes=axes, each="C")
+    assert len(result.fits) == np.prod(shape[:-2])
+
+
+def test_where_channels_are_restored_one_by_one_each_has_its_own_of_as_many_of_the_guide():
+    guide = np.random.default_rng(0).random((2, 3, 20, 24))  # T, C, Y, X
+    cut = crop(dip.Guided(guide), Axes("TCYX", guide.shape, "C"), (1, 2)).guide
+    np.testing.assert_array_equal(cut, scaled(guide[1, 2:3]))
+
+
+@pytest.mark.parametrize(
     ("guide", "words"),
-    [(None, "Guided needs guide=, an array"), (np.zeros((20, 48)), r"A guide of shape \(20, 48\) does not fit")],
+    [
+        (None, "Guided needs guide=, an array"),
+        (np.zeros((20, 48)), r"A guide of shape \(20, 48\) does not fit"),
+        (np.zeros(48), r"A guide of shape \(48,\) does not fit"),
+        (np.zeros((48, 48), complex), "guide= of Guided must be an array of real numbers"),
+    ],
 )
 def test_no_guide_and_one_of_another_shape_are_refused(scene, guide, words):
     with pytest.raises(ValueError, match=words):

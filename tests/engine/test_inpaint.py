@@ -49,6 +49,16 @@ def test_one_number_marks_a_grey_level(written):
     assert np.array_equal(dip.restore(grey, dip.Inpaint(mask_colour="255"), TINY, FEW).filled, written[1])
 
 
+def test_a_colour_marks_pixels_where_channels_are_filled_one_by_one(written):
+    image, text = written
+    channels = np.moveaxis(image, -1, 0)
+    result = dip.restore(channels, dip.Inpaint(mask_colour="#ff0000"), TINY, FEW, axes="CYX", each="C")
+    assert [fit.frame for fit in result.fits] == [(0,), (1,), (2,)]
+    assert np.array_equal(result.filled, np.repeat(text[None], 3, 0))
+    with pytest.raises(ValueError, match="has 2 values, the image 3 channels"):
+        dip.restore(channels, dip.Inpaint(mask_colour="1, 2"), TINY, FEW, axes="CYX", each="C")
+
+
 @pytest.mark.parametrize(
     ("colour", "said"),
     [

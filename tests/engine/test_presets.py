@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 
 import numpy as np
 import pytest
+import torch
 
 import napari_dip as dip
 
@@ -85,12 +87,26 @@ def test_the_steps_of_all_members_are_counted_together(grainy):
     assert {progress.phase for progress in seen} == {"preparing", "fitting", "revealing"}
 
 
+def optimisers() -> int:
+    gc.collect()
+    return sum(type(one) is torch.optim.Adam for one in gc.get_objects())
+
+
+def test_of_a_fit_that_is_over_no_weights_and_no_optimiser_stay(grainy):
+    before, seen = optimisers(), {}
+    for progress in dip.iter_restore(grainy, **FEW):
+        if (at := (progress.phase, progress.fit.member)) not in seen:
+            seen[at] = optimisers() - before
+    one_at_a_time = {(phase, member): 1 for phase in ("fitting", "revealing") for member in (0, 1)}
+    assert seen == {("preparing", 0): 0, **one_at_a_time}
+
+
 def test_a_stop_while_the_pilot_is_made_still_gives_a_result(grainy):
     control = dip.Control()
     last = None
     for last in dip.iter_restore(grainy, control=control):
         if last.phase == "preparing":
-            assert last.restoration().ended == "running"
+            assert last.restoration().ended == "under way, preparing"
         assert last.image().shape == grainy.shape
         control.stop()
     result = last.restoration()

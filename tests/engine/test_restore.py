@@ -125,6 +125,26 @@ def test_only_the_planes_asked_for_are_read_from_a_lazy_array(scene):
     assert out.std() > 0
 
 
+def test_what_is_not_restored_is_written_to_out_as_it_was(scene):
+    stack = np.stack([scene[:20, :20]] * 3).astype(np.float32)
+    stack[1, 5, 5] = np.nan
+    out = np.full(stack.shape, -1, np.float32)
+    result = dip.restore(stack, dip.Inpaint(), axes="TYX", stop=FEW, out=out)
+    assert result.image is out
+    for frame in (0, 2):  # nothing is missing there: they are not fitted
+        assert np.array_equal(out[frame], stack[frame])
+        assert np.array_equal(result.estimate[frame], stack[frame])
+    assert np.isfinite(out[1]).all()
+
+
+def test_alpha_is_written_to_out():
+    colour = np.random.default_rng(0).integers(0, 255, (24, 20, 4), dtype=np.uint8)
+    out = np.zeros_like(colour)
+    dip.restore(colour, stop=FEW, out=out)
+    assert np.array_equal(out, dip.restore(colour, stop=FEW).image)
+    assert np.array_equal(out[..., 3], colour[..., 3])
+
+
 # Missing pixels
 
 
@@ -238,6 +258,19 @@ def test_every_progress_has_a_result(noisy):
         result = progress.restoration()
         assert result.image.shape == noisy.shape
         assert progress.image().shape == noisy.shape
+
+
+def test_a_report_in_the_middle_of_a_run_says_where_it_is(scene):
+    stack, seen = np.stack([scene[:20, :20]] * 2), {}
+    for taken, progress in enumerate(dip.iter_restore(stack, axes="TYX", stop=FEW), 1):
+        seen[taken] = progress.restoration().report()
+        assert seen[taken]["steps"] == taken
+        assert seen[taken]["fits"][-1]["last_step"] == progress.step
+    assert seen[5]["ended"] == "under way, frame 1 of 2, fitting: step 5 of about 12"
+    assert seen[17]["ended"] == "under way, frame 2 of 2, fitting: step 5 of about 12"
+    assert seen[17]["fits"][0]["ended"] == "reached 12 steps"
+    assert seen[17]["fits"][1]["ended"] == "under way"
+    assert progress.restoration().report()["ended"] == "reached 12 steps"
 
 
 def test_a_stopped_stack_says_what_is_left_as_it_was(scene):

@@ -29,6 +29,11 @@ def test_another_amount_acts_on_the_last_result(unseen: DeepImagePrior, ends: Ca
     assert "not for quantification" in " ".join(layer.metadata["napari-dip"]["notes"])
     set_amount(unseen, 1.0)
     np.testing.assert_allclose(layer.data, source, atol=1e-2)
+    other = unseen.viewer.add_image(picture(32, 32, seed=1), name="other")
+    unseen.inputs.image.layer = other
+    set_amount(unseen, 5.0)  # that is for another image
+    np.testing.assert_allclose(layer.data, source, atol=1e-2)
+    unseen.viewer.layers.remove(other)
     unseen.viewer.layers.remove(unseen.viewer.layers["cells"])
     set_amount(unseen, 3.0)  # the source may be gone
     assert not np.allclose(layer.data, source)

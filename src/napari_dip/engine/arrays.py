@@ -59,6 +59,8 @@ def check_arrays(spec: Any, axes: Axes, grid: Axes) -> None:
         elif kind is Role.MASK:
             axes.broadcast(value)
         elif kind is Role.IMAGE:
+            if np.dtype(getattr(value, "dtype", None) or np.asarray(value).dtype).kind not in "biuf":
+                raise ValueError(f"{field}= of {name} must be an array of real numbers")
             _layout(tuple(np.shape(value)), grid)
         elif not np.size(value) or np.asarray(value).dtype.kind not in "biuf" or not np.isfinite(value).all():
             raise ValueError(f"{field}= of {name} must be an array of finite real numbers")
@@ -71,8 +73,10 @@ def has_image(spec: Any) -> bool:
 
 def take_image(image: Any, grid: Axes, frame: Frame) -> Array:
     """Return one frame of another image of the scene, (G, *spatial); of any array-like, only that frame is read."""
-    axes = _layout(tuple(image.shape if hasattr(image, "shape") else np.shape(image)), grid)
-    return axes.take(image, frame if axes.repeated else ())
+    image = image if hasattr(image, "shape") else np.asarray(image)
+    axes = _layout(tuple(image.shape), grid)
+    positions = dict(zip(map(grid.letters.__getitem__, grid.repeated), frame, strict=True))
+    return axes.take(image, tuple(positions[axes.letters[axis]] for axis in axes.repeated))
 
 
 def scaled(image: Array) -> npt.NDArray[np.float32]:
@@ -94,16 +98,17 @@ def _layout(shape: tuple[int, ...], grid: Axes) -> Axes:
     """Return what the axes of another image of the scene are, told by its shape alone.
 
     It is shaped as the restored image, with or without its channels, or as one plane of it; colours may come last, or
-    channels of its own first.
+    channels of its own first. Where channels are restored one by one, each has its own of as many of it, else all.
     """
-    planes = "".join(grid.letters[axis] for axis in range(len(grid.shape)) if axis != grid.channel)
+    planes = "".join(letter for letter in grid.letters if letter not in "CS")
     one = "".join(grid.letters[axis] for axis in grid.spatial)
     sizes = dict(zip(grid.letters, grid.shape, strict=True))
     for letters in (grid.letters, planes, one, f"{planes}S", f"{one}S", f"C{one}"):
         own = dict(zip(letters, shape, strict=False))
         fits = len(letters) == len(shape) and all(own[axis] == sizes[axis] for axis in letters if axis not in "CS")
         if fits and (letters == grid.letters or own.get("S", 3) in (2, 3, 4)):
-            return Axes(letters, shape, grid.each)
+            own_axes = Axes(letters, shape, grid.each)
+            return own_axes if own.get("C") == sizes.get("C") else own_axes.together
     raise ValueError(
         f"A guide of shape {shape} does not fit a restored image of shape {grid.shape}: it must have the same pixels"
     )

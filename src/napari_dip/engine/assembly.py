@@ -48,7 +48,7 @@ class Assembly:
     fill, keeps_known : bool
         Whether missing pixels come back restored, and known ones exactly as they were.
     out : array-like, optional
-        Is the restored image, so that the source is read frame by frame; else a copy of the source is.
+        Becomes the restored image; else a new array does. It begins as a copy of the source, made frame by frame.
     """
 
     image: Any
@@ -63,17 +63,23 @@ class Assembly:
 
     def __post_init__(self) -> None:
         floating = _floating(np.dtype(self.image.dtype))
-        if self.out is None:
-            source = enlarge(np.asarray(self.image), self.grid.shape)
-            self.restored, self.estimate = source.astype(self.dtype), source.astype(floating)
-        else:
-            self.restored, self.estimate = self.out, np.zeros(self.grid.shape, floating)
+        self.restored = np.empty(self.grid.shape, self.dtype) if self.out is None else self.out
+        self.estimate = np.empty(self.grid.shape, floating)
+        self.copy_source()
         self.residual = np.zeros(self.axes.shape, floating)
         self.filled = np.zeros(self.grid.shape, bool)
         self.outliers = None if self.missing.outliers is None else np.zeros(self.axes.shape, bool)
         self.std: npt.NDArray[np.float32] | None = None
         self.members: npt.NDArray[np.float32] | None = None
         self.stacks: dict[Frame, Mapping[int, Array]] = {}
+
+    def copy_source(self) -> None:
+        """Let everything be as it was: frames that are not restored, and alpha, stay so."""
+        shape = tuple(size for axis, size in enumerate(self.grid.shape) if axis not in self.axes.repeated)
+        for frame in self.axes.frames():
+            where = self.axes.whole(frame)
+            source = enlarge(np.asarray(self.image[where]), shape)
+            self.restored[where], self.estimate[where] = source.astype(self.dtype), source
 
     def add(self, frame: Frame, restored: Restored) -> None:
         """Write a frame's result to its place."""

@@ -115,11 +115,21 @@ class Axes:
         """Yield the indices along the repeated axes, one per fit."""
         yield from np.ndindex(*(self.shape[axis] for axis in self.repeated))
 
-    def where(self, frame: Frame) -> tuple[Any, ...]:
-        """Return the index of a frame's values in the image, alpha left out."""
+    def channel_of(self, frame: Frame, index: int) -> int:
+        """Return which channel of the image a frame's channel is: each may be a frame of its own."""
+        letters = [self.letters[axis] for axis in self.repeated]
+        return frame[letters.index("C")] if "C" in letters else index
+
+    def whole(self, frame: Frame) -> tuple[Any, ...]:
+        """Return the index of a frame in the image, alpha included."""
         index: list[Any] = [slice(None)] * len(self.shape)
         for axis, position in zip(self.repeated, frame, strict=True):
             index[axis] = position
+        return tuple(index)
+
+    def where(self, frame: Frame) -> tuple[Any, ...]:
+        """Return the index of a frame's values in the image, alpha left out."""
+        index = list(self.whole(frame))
         if self.channel is not None:
             index[self.channel] = slice(0, self.channels)
         return tuple(index)
@@ -217,6 +227,10 @@ class Scale:
             where = known[channel]
             scaled[channel][where] = (values[channel][where].astype(np.float64) - offset) / gain
         return scaled
+
+    def apply_difference(self, values: Array) -> npt.NDArray[np.float64]:
+        """Return a difference of values, (C, *spatial), scaled, in float64."""
+        return np.asarray(values, np.float64) / self._like(values)[1]
 
     def undo(self, values: Array) -> npt.NDArray[np.float64]:
         """Return scaled values in the image's units, computed in float64."""

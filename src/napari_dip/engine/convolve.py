@@ -30,6 +30,10 @@ class Convolution:
     kernel: Tensor
     margins: Margins
 
+    def to(self, device: torch.device) -> Convolution:
+        """Return the same with its kernel on a device."""
+        return Convolution(self.kernel.to(device), self.margins)
+
     def __call__(self, x: Tensor) -> Tensor:
         """Return the blurred field, (C, *spatial), of an image (C, *spatial)."""
         kernel = self.kernel.to(x.device)

@@ -123,7 +123,8 @@ class _Run:
         self.forward, self.likelihood = self.fitted("forward"), self.fitted("likelihood")
         self.generator = torch.Generator().manual_seed(seed)
         self.caps = [part for part in self.modules.modules() if isinstance(part, Cap) and part.adapts]
-        self.law = _noise(problem) if self.caps else None
+        law = _noise(problem) if self.caps else None
+        self.law = None if law is None else law.to(device)
         self.known = self.problem.known() if self.caps else torch.empty(0)
         self.parameters = list(self.modules.parameters())
         self.apart = [list(network.parameters()) for network in self.output.networks]
@@ -133,10 +134,10 @@ class _Run:
         self.newest: State | None = None  # of the snapshots
 
     def fitted(self, name: str) -> Any:
-        """Return the problem's callable, or where it has parameters a copy to be optimised with the network."""
+        """Return the problem's callable; where it has parameters, a copy that is optimised with the network."""
         part = getattr(self.problem, name)
         if isinstance(part, nn.Module):
-            self.modules[f"fitted {name}"] = part = copy.deepcopy(part).to(self.problem.y.device)
+            self.modules[f"fitted {name}"] = part
         return part
 
     def iterates(self) -> Iterator[Iterate]:

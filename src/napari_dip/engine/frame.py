@@ -61,7 +61,8 @@ class FrameFit:
         self.noise: NoiseRecord | None = None
         self.residual: ResidualCheck | None = None
         self.gains: tuple[Gain, ...] = ()
-        self.misfit: float | None = None
+        self.misfit: tuple[float, ...] = ()
+        self.state = ""  # where it is, in words
         self.lost: tuple[Lost, ...] = ()
         self.is_done = False
 
@@ -255,7 +256,8 @@ class FrameFit:
             predicted = restored.predicted().to(problem.y.device)
         if problem.forward is not identity:
             difference = self.scale.undo_difference((problem.y - predicted).cpu().numpy())
-            self.misfit = float(np.sqrt(np.square(difference)[known.cpu().numpy()].mean()))
+            pairs = zip(np.square(difference), known.cpu().numpy(), strict=True)
+            self.misfit = tuple(float(np.sqrt(squares[sure].mean())) if sure.any() else 0.0 for squares, sure in pairs)
         noise = self.pilot.noise if self.pilot else problem.noise or estimate_noise(problem.y, known)
         if noise is None or not bool((noise.mean > LEAST_NOISE).all()):
             return
@@ -282,17 +284,23 @@ class FrameFit:
         if self.is_done:
             return run.result(run.assembly, fits=run.fits)
         fits = self.fits or [Fit(self.frame)]
-        return run.result(run.assembly.with_frame(self.frame, self.restored()), fits=[*run.fits, *fits])
+        so_far = run.assembly.with_frame(self.frame, self.restored())
+        return run.result(so_far, fits=[*run.fits, *fits], under_way=self.state)
 
     def report(self, phase: Phase, fit: Fit, *, step: int, expected: int, score: float | None) -> Iterator[Progress]:
         """Yield the progress of a step, and while the run is paused a sign of life now and then."""
         run = self.run
         if phase != "preparing":
             run.clock.append(time.perf_counter())
+            run.taken += 1
+        position, count = run.frames.index(self.frame), len(run.frames)
+        where = f", frame {position + 1:,} of {count:,}" if count > 1 else ""
+        so_far = "" if phase == "preparing" else f": step {step:,} of about {max(step, expected):,}"
+        self.state = f"under way{where}, {phase}{so_far}"
         now = Progress(
             phase=phase,
-            frame=run.frames.index(self.frame),
-            frames=len(run.frames),
+            frame=position,
+            frames=count,
             step=step,
             expected=max(step, expected),
             rate=run.rate,

@@ -105,7 +105,7 @@ def planes(image: Tensor, subsampling: tuple[int, int]) -> tuple[Tensor, ...]:
         return (_padded(image, SIDE, SIDE)[0] - MIDDLE,)
     down, across = subsampling
     image = _padded(image, SIDE * down, SIDE * across)
-    y, cb, cr = torch.einsum("pc,cyx->pyx", image.new_tensor(COLOURS), image)
+    y, cb, cr = torch.einsum("pc,cyx->pyx", _from_colours(image.dtype, image.device), image)
     cb, cr = F.avg_pool2d(torch.stack([cb, cr])[:, None], (down, across))[:, 0]
     return y - MIDDLE, cb, cr
 
@@ -142,14 +142,14 @@ def coefficients(plane: Tensor) -> Tensor:
     """Return the cosine transform of each block of a plane, (rows of blocks, blocks, 8, 8); orthonormal."""
     rows, columns = plane.shape
     blocks = plane.reshape(rows // SIDE, SIDE, columns // SIDE, SIDE).permute(0, 2, 1, 3)
-    cosines = _cosines().to(plane)
+    cosines = _cosines(plane.dtype, plane.device)
     return cosines @ blocks @ cosines.T
 
 
 def plane_of(coefficients: Tensor) -> Tensor:
     """Return the plane that has these coefficients: the inverse of `coefficients`."""
     rows, columns = coefficients.shape[:2]
-    cosines = _cosines().to(coefficients)
+    cosines = _cosines(coefficients.dtype, coefficients.device)
     blocks = cosines.T @ coefficients @ cosines
     return blocks.permute(0, 2, 1, 3).reshape(rows * SIDE, columns * SIDE)
 
@@ -170,12 +170,17 @@ def _padded(image: Tensor, rows: int, columns: int) -> Tensor:
 
 
 @cache
-def _cosines() -> Tensor:
+def _cosines(dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return the orthonormal cosine transform of 8 values, (frequency, position)."""
     place, frequency = torch.arange(SIDE, dtype=torch.float64), torch.arange(SIDE, dtype=torch.float64)[:, None]
     matrix = torch.cos(math.pi / SIDE * (place + 0.5) * frequency) * math.sqrt(2 / SIDE)
     matrix[0] /= math.sqrt(2)
-    return matrix
+    return matrix.to(device, dtype)
+
+
+@cache
+def _from_colours(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(COLOURS, dtype=dtype, device=device)
 
 
 @cache

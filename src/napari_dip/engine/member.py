@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -41,28 +42,35 @@ class Member:
         self.taken = sum(one.fit.last_step + one.fit.revealed for one in frame.members)  # steps, by members before
         self.fit: Fit = Fit(frame.frame, len(frame.members), tile=frame.tile)
         self.best: _Best | None = None
-        self.newest: Iterate | None = None
+        self.newest: Tensor | None = None  # averaged output; no iterate is kept, for it holds its whole fit
+        self.forward: Callable[[Tensor], Tensor] = problem.forward  # with what was fitted of it
         self.revealed: Tensor | None = None
-        self.snapshots: dict[int, Array] = {}
+        self.snapshots: dict[int, Array] = {}  # of the first member
+        self.started = time.perf_counter()
+        self.is_over = False  # but for the last phase
         self.is_done = False
 
     def progress(self, hidden: Problem, criterion: Criterion) -> Iterator[Progress]:
-        run, rule, started = self.run, self.run.rule, time.perf_counter()
+        run = self.run
         run.clock.clear()
-        run.clock.append(started)
+        run.clock.append(self.started)
+        yield from self.fitted(hidden, criterion)
+        self.is_done = not run.control.is_stopped and not run.is_late
+        if self.is_done:
+            yield from self.reveal()
+        if self.best is not None:
+            self.best = dataclasses.replace(self.best, state=None)
+        self.fit.seconds = time.perf_counter() - self.started
+
+    def fitted(self, hidden: Problem, criterion: Criterion) -> Iterator[Progress]:
+        """Yield the progress of the fit to its stop, its last phase left out."""
         for iterate in self.iterates(hidden):
-            score = self.scored(iterate, criterion) if iterate.step % rule.every == 0 else None
+            score = self.scored(iterate, criterion) if iterate.step % self.run.rule.every == 0 else None
             self.keep(iterate, score)
             yield from self.report("fitting", iterate.step, score)
             if reason := self.reason(iterate.step):
-                self.fit.ended, self.fit.last_step = reason, iterate.step
-                break
-        self.is_done = not run.control.is_stopped and not run.is_late
-        if self.reveals and self.is_done:
-            yield from self.reveal()
-        if self.best is None and self.newest is not None:
-            self.fit.best_step = self.newest.step
-        self.fit.seconds = time.perf_counter() - started
+                self.fit.ended, self.is_over = reason, True
+                return
 
     @staticmethod
     def scored(iterate: Iterate, criterion: Criterion) -> float:
@@ -77,7 +85,8 @@ class Member:
 
     def keep(self, iterate: Iterate, score: float | None) -> None:
         """Remember an iterate that scored best, and the outputs that were asked for."""
-        self.newest = iterate
+        self.newest, self.forward = iterate.average, iterate.forward
+        self.fit.last_step, self.fit.seconds = iterate.step, time.perf_counter() - self.started
         if score is not None:
             self.fit.steps.append(iterate.step)
             self.fit.scores.append(score)
@@ -86,7 +95,7 @@ class Member:
                 state = iterate.snapshot() if self.run.rule.reveal else None
                 self.best = _Best(iterate.average.clone(), iterate.step, score, state)
         self.fit.best_step = self.best.step if self.best else iterate.step
-        if self.run.keep_every and iterate.step % self.run.keep_every == 0:
+        if self.run.keep_every and iterate.step % self.run.keep_every == 0 and self.fit.member == 0:
             self.snapshots[iterate.step] = self.problem.field(iterate.average).cpu().numpy().copy()
 
     def measure(self, iterate: Iterate) -> None:
@@ -102,16 +111,11 @@ class Member:
     def unseen(self) -> Tensor:
         """The best averaged output of those that have not seen the held-out pixels; before a score, the newest."""
         assert self.newest is not None  # noqa: S101  only asked for after a step
-        return self.best.average if self.best else self.newest.average
+        return self.best.average if self.best else self.newest
 
     @property
     def output(self) -> Tensor:
         return self.unseen if self.revealed is None else self.revealed
-
-    @property
-    def forward(self) -> Callable[[Tensor], Tensor]:
-        assert self.newest is not None  # noqa: S101
-        return self.newest.forward
 
     def reason(self, step: int) -> str | None:
         """Return why the fit ends at this step, in words; None: it goes on."""
@@ -132,27 +136,27 @@ class Member:
         limits = (self.run.limits.steps, self.run.most if self.frame.pilot else None)
         return min([self.run.rule.ceiling, *(limit for limit in limits if limit is not None)])
 
-    @property
-    def reveals(self) -> int:
-        """Steps of the last phase."""
+    def reveals(self, last: int) -> int:
+        """Return the length of the last phase of a fit that ends at a step."""
         wanted = math.ceil(self.run.rule.reveal * (self.best.step if self.best else 0))
         most = self.run.limits.steps
-        return wanted if most is None else max(0, min(wanted, most - self.fit.last_step))
+        return wanted if most is None else max(0, min(wanted, most - last))
 
     def reveal(self) -> Iterator[Progress]:
         """Go on from the best iterate with nothing hidden, so that held-out pixels are used too."""
-        best = self.best
-        if best is None or best.state is None:
+        best, most = self.best, self.reveals(self.fit.last_step)
+        if best is None or best.state is None or not most:
             return
         for iterate in self.iterates(self.problem, best.state):
-            self.newest, self.revealed, self.fit.revealed = iterate, iterate.average, iterate.step - best.step
+            self.forward, self.revealed, self.fit.revealed = iterate.forward, iterate.average, iterate.step - best.step
+            self.fit.seconds = time.perf_counter() - self.started
             yield from self.report("revealing", self.fit.last_step + self.fit.revealed, None)
-            if self.run.control.is_stopped or self.run.is_late or self.fit.revealed >= self.reveals:
+            if self.run.control.is_stopped or self.run.is_late or self.fit.revealed >= most:
                 return
 
     def report(self, phase: Phase, step: int, score: float | None) -> Iterator[Progress]:
         rule = self.run.rule
         since = self.best.step if self.best else step
-        end = self.fit.last_step or min(self.ceiling, max(rule.floor, since + rule.patience))
-        expected = self.taken + (end + self.reveals) * (1 + self.left)  # the members to come like this one
+        end = self.fit.last_step if self.is_over else min(self.ceiling, max(rule.floor, since + rule.patience))
+        expected = self.taken + (end + self.reveals(end)) * (1 + self.left)  # the members to come like this one
         return self.frame.report(phase, self.fit, step=self.taken + step, expected=expected, score=score)

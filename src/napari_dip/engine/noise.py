@@ -167,6 +167,12 @@ class NoiseModel:
     correlation: Tensor | None = None
     map: Tensor | None = None
 
+    def to(self, device: torch.device) -> NoiseModel:
+        """Return the same with its tensors on a device."""
+        gain, floor, mean = (value.to(device) for value in (self.gain, self.floor, self.mean))
+        correlation, map = (None if value is None else value.to(device) for value in (self.correlation, self.map))
+        return NoiseModel(gain, floor, mean, correlation, map)
+
     def of_channels(self, chosen: Tensor | slice) -> NoiseModel:
         """Return the noise of some of the channels."""
         map = None if self.map is None else self.map[chosen]

@@ -66,11 +66,11 @@ class Fit:
     revealed : int
         Steps of the last phase, in which held-out pixels were shown.
     last_step : int
-        Steps taken before that phase.
+        Steps taken before that phase, so far.
     seconds : float
         All of it.
     ended : str
-        The reason, in words.
+        The reason, in words; "under way" while the fit has not ended.
     tile : int or None
         Side in px of the tiles that the frame was fitted in; None: it was fitted whole.
     pilot : tuple of float
@@ -88,9 +88,9 @@ class Fit:
     gains : tuple of Gain
         By how much the frame's result is better than what cheap methods give, at held-out pixels; empty while the fit
         is under way, without a pilot, and for volumes.
-    misfit : float or None
-        How far the frame's result, degraded again, is from the measurement: root mean square over the known pixels,
-        in the image's units. None while the fit is under way, and where the task degrades nothing.
+    misfit : tuple of float
+        How far each channel of the frame's result, degraded again, is from the measurement: root mean square over the
+        known pixels, in the image's units. Empty while the fit is under way, and where the task degrades nothing.
     stripes : float or None
         The offsets of lines that were taken off the frame: root mean square, in the image's units, of the channel where
         it is largest. None where nobody asked.
@@ -112,7 +112,7 @@ class Fit:
     revealed: int = 0
     last_step: int = 0
     seconds: float = 0.0
-    ended: str = "running"
+    ended: str = "under way"
     tile: int | None = None
     pilot: tuple[float, ...] = ()
     reach: tuple[int, int] = (0, 0)
@@ -121,7 +121,7 @@ class Fit:
     residual: ResidualCheck | None = None
     no_std: str = ""
     gains: tuple[Gain, ...] = ()
-    misfit: float | None = None
+    misfit: tuple[float, ...] = ()
     stripes: float | None = None
     lost: tuple[Lost, ...] = ()
     band_steps: list[int] = field(default_factory=list)
@@ -166,6 +166,10 @@ class Restoration:
         What else decides the bits, as JSON: versions, seed, device, precision and threads.
     notes : tuple of str
         What the user should know.
+    taken : int
+        Optimiser steps of the whole run so far, also of fits that do not count.
+    under_way : str
+        Where the run was when this was asked for, in words; empty: it had ended.
     """
 
     image: Array
@@ -181,6 +185,8 @@ class Restoration:
     std: Array | None = None
     members: Array | None = None
     outliers: npt.NDArray[np.bool_] | None = None
+    taken: int = 0
+    under_way: str = ""
 
     @property
     def best_step(self) -> int:
@@ -189,21 +195,21 @@ class Restoration:
 
     @property
     def ended(self) -> str:
-        """Why the last fit ended, in words."""
-        return self.fits[-1].ended
+        """Why the last fit ended, in words; where the run was when it had not ended."""
+        return self.under_way or self.fits[-1].ended
 
     def report(self) -> dict[str, Any]:
         """Return the record of the run as a dictionary that is valid JSON."""
         fits = [dataclasses.asdict(fit) for fit in self.fits]
         for fit in fits:
-            fit.update({name: list(fit[name]) for name in ("frame", "pilot", "reach", "gains", "lost")})
+            fit.update({name: list(fit[name]) for name in ("frame", "pilot", "reach", "gains", "misfit", "lost")})
             fit["scores"] = _finite(fit["scores"])
             fit["bands"] = [_finite(row) for row in fit["bands"]]
         return {
             **self.machine,
             "settings": self.settings,
             "seconds": sum(fit.seconds for fit in self.fits),
-            "steps": sum(fit.last_step + fit.revealed for fit in self.fits),
+            "steps": self.taken,
             "best_step": self.best_step,
             "ended": self.ended,
             "filled_values": 0 if self.filled is None else int(self.filled.sum()),

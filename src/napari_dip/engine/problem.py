@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
+from types import MethodType
 from typing import Annotated, Any, Protocol
 
 import numpy.typing as npt
@@ -81,6 +83,10 @@ class NoiseWeighted:
     """
 
     noise: NoiseModel | None = None
+
+    def to(self, device: torch.device) -> NoiseWeighted:
+        """Return the same with its tensors on a device."""
+        return NoiseWeighted(None if self.noise is None else self.noise.to(device))
 
     def __call__(self, predicted: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         if self.noise is None:
@@ -160,12 +166,34 @@ class Problem:
         return torch.ones_like(self.y, dtype=torch.bool) if self.weight is None else self.weight > 0
 
     def to(self, device: torch.device) -> Problem:
-        """Return the problem with its tensors, and those of a forward operator that is a module, on a device."""
-        is_module = isinstance(self.forward, nn.Module)
-        return dataclasses.replace(
-            self,
-            forward=copy.deepcopy(self.forward).to(device) if is_module else self.forward,  # type: ignore[attr-defined]
-            y=self.y.to(device),
-            weight=None if self.weight is None else self.weight.to(device),
-            guide=None if self.guide is None else self.guide.to(device),
-        )
+        """Return the problem with all its tensors on a device, so that no step of a fit has to wait for a copy.
+
+        Those of operator, field, data term and finish are moved where these are modules, have a method `to`, or are
+        partial functions or methods of such. Modules are copies.
+        """
+        move = _Mover(device)
+        names = ("y", "floor", "weight", "noise", "guide", "forward", "field", "likelihood", "finish")
+        return dataclasses.replace(self, **{name: move(getattr(self, name)) for name in names})
+
+
+class _Mover:
+    """Moves things to a device, each of them once."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.moved: dict[int, Any] = {}
+
+    def __call__(self, part: Any) -> Any:
+        if id(part) not in self.moved:
+            self.moved[id(part)] = self.made(part)
+        return self.moved[id(part)]
+
+    def made(self, part: Any) -> Any:
+        if isinstance(part, nn.Module):
+            return copy.deepcopy(part).to(self.device)
+        if isinstance(part, partial):
+            named = {name: self(value) for name, value in part.keywords.items()}
+            return partial(self(part.func), *map(self, part.args), **named)
+        if isinstance(part, MethodType):
+            return getattr(self(part.__self__), part.__name__)
+        return part.to(self.device) if hasattr(part, "to") else part

@@ -214,16 +214,19 @@ class Reconstruct:
 class _Measured(nn.Module):
     """What the data would be, (1, 1, n), of an image in the network's units, (C, *spatial)."""
 
+    begin: Tensor
+
     def __init__(self, forward: Forward, axes: Axes, span: Span, begin: Tensor, strength: float):
         super().__init__()
         self.operator = forward
-        self.axes, self.span, self.begin, self.strength = axes, span, begin, strength
+        self.axes, self.span, self.strength = axes, span, strength
+        self.register_buffer("begin", begin, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         low, high = self.span
         image = x[0] if self.axes.channel is None else x.movedim(0, self.axes.channel)
         data = row(self.operator(low + (high - low) * image))
-        return ((data - self.begin.to(x.device)) / self.strength)[None, None]
+        return ((data - self.begin) / self.strength)[None, None]
 
 
 def _predicted(forward: Forward, image: Tensor, data: _Data) -> Tensor:

@@ -69,28 +69,36 @@ class GaussianBlur:
 DEGRADATIONS = (Box, AntialiasedBicubic, Lanczos, GaussianBlur)
 
 
-def resample(x: Tensor, weights: dict[int, Tensor]) -> Tensor:
-    """Return an image, (C, *spatial), whose values are weighted sums along some axes: a matrix (new, old) for each."""
-    for axis, matrix in weights.items():
-        x = torch.movedim(torch.movedim(x, axis, -1) @ matrix.T, -1, axis)
-    return x
+@dataclass(frozen=True, eq=False)
+class Resampling:
+    """An image, (C, *spatial), to one whose values are weighted sums along some axes.
+
+    Attributes
+    ----------
+    matrices : dict of int to Tensor
+        The weights along each of these axes, (new, old).
+    """
+
+    matrices: dict[int, Tensor]
+
+    def to(self, device: torch.device) -> Resampling:
+        """Return the same with its matrices on a device."""
+        return Resampling({axis: matrix.to(device) for axis, matrix in self.matrices.items()})
+
+    def __call__(self, x: Tensor) -> Tensor:
+        for axis, matrix in self.matrices.items():
+            x = torch.movedim(torch.movedim(x, axis, -1) @ matrix.to(x.device).T, -1, axis)
+        return x
 
 
-def degrader(degradation: Degradation, fine: tuple[int, ...], coarse: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
+def degrader(degradation: Degradation, fine: tuple[int, ...], coarse: tuple[int, ...]) -> Resampling:
     """Return the operator from images with spatial sizes `fine` to such with `coarse`, the same field: differentiable.
 
     Pixels lie half-way: the centre of coarse pixel i is at (i + 1/2) · fine / coarse - 1/2 of the fine grid. Beyond the
     edge of the field nothing is assumed: the weights of what is inside sum to 1. Axes of one size are left alone.
     """
     pairs = enumerate(zip(fine, coarse, strict=True), start=-len(fine))
-    matrices = {axis: degradation.weights(*sizes).float() for axis, sizes in pairs if sizes[0] != sizes[1]}
-
-    def degrade(x: Tensor) -> Tensor:
-        nonlocal matrices
-        matrices = {axis: matrix.to(x.device) for axis, matrix in matrices.items()}
-        return resample(x, matrices)
-
-    return degrade
+    return Resampling({axis: degradation.weights(*sizes).float() for axis, sizes in pairs if sizes[0] != sizes[1]})
 
 
 def _sampled(kernel: Callable[[Tensor], Tensor], reach: float, fine: int, coarse: int) -> Tensor:

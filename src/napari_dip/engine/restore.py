@@ -12,14 +12,16 @@ import numpy as np
 from napari_dip.engine import devices
 from napari_dip.engine.arrays import check_arrays, has_image
 from napari_dip.engine.blocks import Axes, Missing, name_axes
+from napari_dip.engine.marking import Colour
 from napari_dip.engine.memory import MemoryPlan, plan
 from napari_dip.engine.networks import Skip
 from napari_dip.engine.outcome import Control, Progress, Restoration
 from napari_dip.engine.outliers import Outliers
 from napari_dip.engine.prior import Guide, Noise, Prior
+from napari_dip.engine.problem import Array
 from napari_dip.engine.run import Limits, Run
 from napari_dip.engine.stopping import HeldOut, StoppingRule
-from napari_dip.engine.tasks import Denoise, Inpaint, Task
+from napari_dip.engine.tasks import Deblock, Denoise, Inpaint, Task
 from napari_dip.engine.tiles import SMALLEST_TILE
 
 
@@ -159,8 +161,8 @@ def iter_restore(
     tile : int, optional
         Side of these tiles in px; None: chosen from the memory.
     out : array-like, optional
-        Receives each frame when it is done, such as a zarr array; shaped as the result, whose pixels may be smaller
-        than the image's.
+        Becomes `Restoration.image`: a copy of the image at first, then each frame is written when it is done. Such as
+        a zarr array; shaped as the result, whose pixels may be smaller than the image's.
     control : Control, optional
         Stops and pauses the run from another thread.
 
@@ -178,11 +180,17 @@ def iter_restore(
     chosen = _preset(preset)
     task = Denoise() if task is None else task
     values, axes_ = _checked(image, axes, each)
+    if isinstance(task, Deblock) and "C" in axes_.letters:
+        axes_ = axes_.apart  # only the samples of a colour come from one JPEG together
     made = np.dtype(values.dtype if dtype == "source" else np.float32).newbyteorder("=")
     grid = _grid(task, axes_, out, made)
     check_arrays(task, axes_, grid)
     chosen = _guided(chosen) if has_image(task) else chosen
     masks = [axes_.broadcast(mask) for mask in (missing, task.mask) if mask is not None]
+    colour = task.colour if isinstance(task, Inpaint) else None
+    if colour is not None and axes_ != axes_.together:  # a frame has one channel: it does not show the colour
+        masks.append(_coloured(values, axes_.together, colour))
+        colour = None
     run = Run(
         image=values,
         axes=axes_,
@@ -193,9 +201,7 @@ def iter_restore(
         passes=chosen.passes,
         most=chosen.most,
         rule=choose_rule(stop, chosen, task),
-        missing=Missing(
-            axes_, tuple(masks), saturation, outliers, task.noise, task.colour if isinstance(task, Inpaint) else None
-        ),
+        missing=Missing(axes_, tuple(masks), saturation, outliers, task.noise, colour),
         fill=fill or task.fills,
         dtype=made,
         device=devices.choose(device),
@@ -287,6 +293,14 @@ def _checked_tile(tile: int | None) -> int | None:
     if tile is not None and tile < SMALLEST_TILE:
         raise ValueError(f"tile={tile}: tiles need {SMALLEST_TILE} px a side at least")
     return tile
+
+
+def _coloured(image: Any, axes: Axes, colour: Colour) -> Array:
+    """Return which pixels of an image have a colour, a boolean array shaped as it."""
+    found = np.zeros(axes.shape, bool)
+    for frame in axes.frames():
+        found[axes.where(frame)] = axes.arrange(colour.find(axes.take(image, frame)))
+    return found
 
 
 def _grid(task: Task, axes: Axes, out: Any, dtype: np.dtype[Any]) -> Axes:

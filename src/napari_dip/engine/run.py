@@ -91,6 +91,7 @@ class Run:
         self.plan: MemoryPlan | None = None
         self.fits: list[Fit] = []
         self.remarks: dict[str, None] = {}  # of the task, each once
+        self.taken = 0  # optimiser steps
         self.started = time.perf_counter()
         self.clock = deque([self.started], maxlen=50)
 
@@ -199,7 +200,7 @@ class Run:
         """Steps per second over the last ones."""
         return (len(self.clock) - 1) / max(1e-9, self.clock[-1] - self.clock[0])
 
-    def result(self, assembly: Assembly, *, fits: list[Fit]) -> Restoration:
+    def result(self, assembly: Assembly, *, fits: list[Fit], under_way: str = "") -> Restoration:
         stack, steps = assembly.stack()
         return Restoration(
             image=assembly.restored,
@@ -215,6 +216,8 @@ class Run:
             settings=self.settings(),
             machine=self.machine(),
             notes=self.notes(fits, assembly),
+            taken=self.taken,
+            under_way=under_way,
         )
 
     def settings(self) -> dict[str, Any]:
@@ -230,6 +233,7 @@ class Run:
             "each": self.axes.each,
             "shape": list(self.axes.shape),
             "grid": list(self.grid.shape),
+            "scale": {"offset": self.scale.offset.tolist(), "gain": self.scale.gain.tolist()},
             "dtype": str(self.dtype),
             "missing": settings_of(self.missing.masks),
             "saturation": self.missing.saturation,
@@ -272,14 +276,24 @@ class Run:
         ]
 
     def misfits(self, fits: list[Fit]) -> list[str]:
-        """Return how far the results are from the measurement once they are degraded again."""
-        found = {fit.frame: fit.misfit for fit in fits if fit.misfit is not None}
+        """Return how far the results are from the measurement once they are degraded again.
+
+        Channels may have units of their own: the one that is worst in units of its noise, or else of its range, tells.
+        """
+        found = {fit.frame: fit for fit in fits if fit.misfit}
         if not found:
             return []
-        worst = max(found.values())
-        levels = {fit.frame: fit.noise.sigma for fit in fits if fit.noise}
-        noise = f"; its noise is {max(max(levels.values())):.3g}" if levels else ""
-        return [f"The result, degraded again, differs from the measurement by {worst:.3g} (root mean square){noise}"]
+        levels = {frame: fit.noise.sigma for frame, fit in found.items() if fit.noise}
+        units = levels if len(levels) == len(found) else {f: self.scale.of(self.axes, f).gain for f in found}
+        _, by, unit, channel = max(
+            (by / unit, by, unit, self.axes.channel_of(frame, index))
+            for frame, fit in found.items()
+            for index, (by, unit) in enumerate(zip(fit.misfit, units[frame], strict=True))
+        )
+        where = "" if self.axes.together.channels == 1 else f" in channel {channel}, most of all"
+        noise = f"; its noise is {unit:.3g}" if units is levels else ""
+        said = "The result, degraded again, differs from the measurement by"
+        return [f"{said} {by:.3g} (root mean square){where}{noise}"]
 
     def notes(self, fits: list[Fit], assembly: Assembly) -> tuple[str, ...]:
         notes = list(self.remarks)

@@ -99,8 +99,10 @@ class HeldOut:
         target = problem.y[where]
 
         def score(iterate: Iterate) -> Tensor:
+            nonlocal where, target
             predicted = iterate.forward(iterate.average)
-            return (predicted[where.to(predicted.device)] - target.to(predicted.device)).square().mean()
+            where, target = where.to(predicted.device), target.to(predicted.device)
+            return (predicted[where] - target).square().mean()
 
         return dataclasses.replace(problem, weight=weight), score
 
@@ -191,13 +193,14 @@ class Discrepancy:
                 "The noise cannot be told from this image: it has too few blocks of 8 x 8 px that are wholly known; "
                 "take HeldOut or FixedSteps"
             )
-        y, known = problem.y, problem.known()
+        y, known, law = problem.y, problem.known(), noise
 
         def score(iterate: Iterate) -> Tensor:
-            nonlocal y, known
+            nonlocal y, known, law
             predicted = iterate.forward(iterate.average)
-            y, known = y.to(predicted.device), known.to(predicted.device)
-            relative = (predicted - y).square() / noise.variance(predicted).clamp(min=1e-12)
+            device = predicted.device
+            y, known, law = y.to(device), known.to(device), law.to(device)
+            relative = (predicted - y).square() / law.variance(predicted).clamp(min=1e-12)
             return ((relative * known).sum() / known.sum() / self.factor).log().abs()
 
         return problem, score

@@ -191,8 +191,10 @@ class DeepImagePrior(QWidget):
             self.session.stop()
 
     def _adjust(self) -> None:
-        """Let another amount of an enhancement act on the last result."""
-        if self.session is not None and self.inputs.task_edit.chosen is dip.Enhance:
+        """Let another amount of an enhancement act on the last result, while its image or itself is chosen."""
+        if self.session is None or self.inputs.task_edit.chosen is not dip.Enhance:
+            return
+        if self.inputs.image.layer in (self.session.source(), self.session.outputs.preview):
             self.session.adjust(self.inputs.task_edit.value)
 
     def copy_methods(self) -> None:

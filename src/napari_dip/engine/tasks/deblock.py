@@ -23,7 +23,7 @@ class Deblock:
     """Remove the blocks and ringing of JPEG: the coefficients of x, rounded, are those of y.
 
     The blocks' grid begins at the image's first pixel. How it was compressed is told by the file that it comes from,
-    or else by its values.
+    or else by its values. Channels along C are grey images, each by itself; only samples of a colour, S, are RGB.
     """
 
     done: ClassVar[str] = "deblocked"

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_dip.engine.blocks import Axes, convert
+from napari_dip.engine.blocks import Axes, Scale, convert
 from napari_dip.engine.noise import NoiseLaw
 from napari_dip.engine.outcome import Restoration
 from napari_dip.engine.problem import Array, LeastSquares, Likelihood, Mask, Problem
@@ -103,12 +103,15 @@ class Enhance:
             Of any amount; its estimate is the base, and its residual the detail. Missing pixels stay as they are.
         """
         axes = Axes(result.settings["axes"], tuple(result.settings["shape"]), result.settings["each"])
+        whole = Scale(**{name: np.array(values) for name, values in result.settings["scale"].items()})
         image = np.array(result.image)
-        for frame in axes.frames():
+        for frame in {fit.frame for fit in result.fits}:
             base, detail, shown = (axes.take(array, frame) for array in (result.estimate, result.residual, image))
-            missing = np.isnan(detail)
-            told, more = (torch.from_numpy(np.array(a, np.float64)) for a in (base, np.where(missing, 0, detail)))
-            values = convert(boosted(told, more, self.amount).numpy(), image.dtype)
+            scale, missing = whole.of(axes, frame), np.isnan(detail)
+            told, more = (
+                torch.from_numpy(scale.apply_difference(values)) for values in (base, np.where(missing, 0, detail))
+            )
+            values = convert(scale.undo_difference(boosted(told, more, self.amount).numpy()), image.dtype)
             image[axes.where(frame)] = axes.arrange(np.where(missing, shown, values))
         return image
 
