@@ -106,7 +106,7 @@ def test_planes_are_looked_at_one_by_one():
 
 
 def test_a_run_gives_it_back_and_says_so():
-    field, places = spots(36, 96)
+    field, places = spots(64, 128)
     result = dip.restore(noisy(field).astype(np.float32), preset="quick", max_steps=10)
     assert 0.93 < peaks(result.image, field, places) < 1.07
     assert result.report()["fits"][0]["lost"][0]["sources"] >= FEWEST
