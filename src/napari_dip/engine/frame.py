@@ -79,7 +79,7 @@ class FrameFit:
             guides = [guide for guide in (made, problem.guide) if guide is not None]
             both = torch.cat([guide.to(guides[0].device) for guide in guides])
             problem, hidden = (dataclasses.replace(one, guide=both) for one in (problem, hidden))
-        self.tile = run.tile_of(problem, priors)
+        self.tile = run.tile_of(problem, priors, has_pilot=self.pilot is not None)
         for index, prior in enumerate(priors):
             left = len(priors) - index - 1
             member = Member(self, prior, problem, seed=run.seed + index * BETWEEN_SEEDS, left=left)

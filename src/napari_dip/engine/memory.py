@@ -14,11 +14,14 @@ from torch.autograd.graph import saved_tensors_hooks
 from napari_dip.engine.networks import memory_format
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Problem
+from napari_dip.engine.ridge import strip_bytes
 from napari_dip.engine.tiles import SMALLEST_TILE, count
 
 FLOAT = 4  # bytes
-IN_FIT = 12  # images, shaped as x, that a fit holds: x, averages, the data term and its gradient, copies of the best
-IN_FRAME = 18  # images that a frame and its result hold: measurement, masks, pilot, what the result is made of
+IN_FIT = 9  # images, shaped as x, that a fit holds: x, averages, the data term and its gradient, copies of the best
+IN_FRAME = 8  # images that a frame and its result hold: measurement, masks, what the result is made of
+IN_PILOT = 12  # images that a pilot holds, and what is told by it
+SOLVING = 200 << 20  # bytes: mixtures of patches, in float64
 PER_WEIGHT = 28  # bytes: weight, gradient, two moments, and copies of all but the gradient
 BESIDE = 96 << 20  # bytes: threads, kernels and what the allocator keeps
 SHARE = 0.8  # of the free memory that a run may take
@@ -50,7 +53,13 @@ class MemoryPlan:
 
 
 def needed(
-    priors: Iterable[Prior], shape: tuple[int, ...], *, guides: int, precision: torch.dtype, tile: int | None = None
+    priors: Iterable[Prior],
+    shape: tuple[int, ...],
+    *,
+    guides: int,
+    precision: torch.dtype,
+    has_pilot: bool = False,
+    tile: int | None = None,
 ) -> int:
     """Return how many bytes a run over an image takes at most, beside what the process has.
 
@@ -66,12 +75,16 @@ def needed(
         Channels of the guide; 0: there is none.
     precision : dtype
         Of activations.
+    has_pilot : bool
+        Whether a pilot is made first.
     tile : int, optional
         Side of the tiles; None: the image is fitted whole.
     """
     image = math.prod(shape) * FLOAT
     fits = [_fit(prior, shape, guides=guides, precision=precision, tile=tile) for prior in priors]
-    return max(fits) + (IN_FIT + IN_FRAME) * image + BESIDE
+    if not has_pilot:
+        return max(fits) + (IN_FIT + IN_FRAME) * image + BESIDE
+    return max(max(fits) + IN_FIT * image, SOLVING + strip_bytes(shape)) + (IN_FRAME + IN_PILOT) * image + BESIDE
 
 
 @lru_cache(maxsize=64)
@@ -112,13 +125,14 @@ def plan(
     *,
     guides: int,
     precision: torch.dtype,
+    has_pilot: bool,
     free: int | None,
     tile: int | None = None,
 ) -> MemoryPlan:
     """Return what a run over an image will take, in the tiles asked for, else in the largest that memory allows."""
 
     def need(side: int | None) -> int:
-        return needed(priors, shape, guides=guides, precision=precision, tile=side)
+        return needed(priors, shape, guides=guides, precision=precision, has_pilot=has_pilot, tile=side)
 
     largest = max(shape[1:])
     if tile is not None:

@@ -246,9 +246,14 @@ def memory_plan(
     priors = (prior,) if prior else (chosen.members or (chosen.prior,))
     has_guide = has_image(task) or not prior
     return plan(
-        priors, shape, guides=grid.channels * has_guide, precision=devices.precision(where), free=free,
+        priors,
+        shape,
+        guides=grid.channels * has_guide,
+        precision=devices.precision(where),
+        has_pilot=not prior and bool(chosen.members),
+        free=free,
         tile=_checked_tile(tile),
-    )  # fmt: skip
+    )
 
 
 def _preset(preset: Preset | str) -> Preset:

@@ -75,6 +75,13 @@ def nl_ridge_in_strips(y: Tensor, noise: NoiseModel, passes: int = 2) -> Work:
     return x
 
 
+def strip_bytes(shape: tuple[int, ...]) -> int:
+    """Return about how many bytes the patches of a strip of an image, (C, *spatial), take: five copies in float32."""
+    patch = FIRST[1 if shape[0] == 1 else 3].patch
+    rows, columns = (min(n, most + 2 * REACH + patch) for n, most in zip(shape[-2:], STRIP, strict=True))
+    return 5 * 4 * rows * columns * shape[0] * patch**2
+
+
 def _denoise(y: Tensor, noise: NoiseModel, passes: int) -> Work:
     """Return y, (C, Y, X), denoised: patches span the channels, each in units of its noise."""
     deviation = noise.mean.to(y.device).sqrt().view(-1, 1, 1)

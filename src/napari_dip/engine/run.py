@@ -148,7 +148,7 @@ class Run:
         """How many bytes the run may take; None: nobody said."""
         return None if self.limits.memory is None else int(self.limits.memory * 2**30)
 
-    def tile_of(self, problem: Problem, priors: tuple[Prior, ...]) -> int | None:
+    def tile_of(self, problem: Problem, priors: tuple[Prior, ...], *, has_pilot: bool) -> int | None:
         """Return the side of the tiles that a frame is fitted in: as asked, else what memory allows; None: whole."""
         most = self.most_memory
         self.plan = plan(
@@ -156,6 +156,7 @@ class Run:
             problem.shape,
             guides=0 if problem.guide is None else len(problem.guide),
             precision=self.precision,
+            has_pilot=has_pilot,
             free=devices.free_memory(self.device) if most is None else most,
             tile=self.tile,
         )

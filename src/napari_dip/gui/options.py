@@ -110,7 +110,7 @@ class Options(QWidget):
         super().__init__()
         self.output: DataForm = form(Output())
         self.advanced: DataForm = form(Advanced())
-        self.fold = QCollapsible("Advanced: stopping rule and prior", expandedIcon="▾", collapsedIcon="▸")
+        self.fold = QCollapsible("Advanced: stopping rule, prior, tiles", expandedIcon="▾", collapsedIcon="▸")
         self.fold.setDuration(0)
         self.fold.toggleButton().setToolTip("Show or hide the settings that need not be touched")
         self.fold.addWidget(self.advanced)
