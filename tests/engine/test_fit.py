@@ -126,6 +126,17 @@ def test_divergence_is_rolled_back(y):
     assert 40 not in [step for step, _ in losses], "the diverged check step is not shown"
 
 
+def test_a_data_term_that_comes_to_nothing_has_not_diverged_when_it_rises_again(y):
+    """As with the intervals of a JPEG: whatever lies within them costs nothing."""
+
+    def outside(predicted, y, weight):
+        return ((predicted - y).abs() - 0.45).clamp(min=0).square().mean()
+
+    losses = {iterate.step: float(iterate.loss) for iterate in run(problem(y, likelihood=outside), steps=400)}
+    assert sum(loss < 1e-6 for loss in losses.values()) > 20, "or this shows nothing"
+    assert list(losses) == list(range(1, 401)), "nothing is rolled back"
+
+
 def test_a_fit_that_only_diverges_fails_in_words(y):
     hopeless = dip.Problem(y, shape=tuple(y.shape), forward=lambda x: x * float("nan"))
     with pytest.raises(dip.RestorationError, match="lower the learning rate"):

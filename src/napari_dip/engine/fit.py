@@ -19,6 +19,7 @@ from napari_dip.engine.tiles import Mosaic, Whole
 
 CHECK_EVERY = 10  # steps between looks at the loss: each look waits for the device
 PATIENCE_WITH_DIVERGENCE = 20  # roll-backs in a row
+NEARLY_NOTHING = 1e-5  # of the range squared: a data term that rises from less to three times this has not diverged
 BEND = 0.01  # of the range: over how much of it values bend towards a floor
 
 
@@ -150,7 +151,7 @@ class _Run:
                     failures += 1
                     self.roll_back(good, failures)
                     continue
-                good, reference, failures = self.snapshot(), value, 0
+                good, reference, failures = self.snapshot(), max(value, NEARLY_NOTHING), 0
             yield Iterate(self.step, x, self.average, loss, self.forward, self.snapshot)
 
     def advance(self) -> tuple[Tensor, Tensor]:
