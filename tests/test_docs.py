@@ -7,8 +7,6 @@ import dataclasses
 import inspect
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +101,7 @@ def _parameters(target: object) -> set[str]:
     return set(inspect.signature(target).parameters)
 
 
-def test_the_worked_examples_of_extending_run(tmp_path):
+def test_the_worked_examples_of_extending_run(tmp_path, script):
     program = "\n".join(blocks(DOCS / "extending.md", "python"))
     program += (
         "\ndip.TASKS = (*dip.TASKS, Deblur)\n"
@@ -111,17 +109,15 @@ def test_the_worked_examples_of_extending_run(tmp_path):
         "options = build_parser().parse_args(['deblur', 'in.tif', '-o', 'out.tif', '--sigma', '2.5'])\n"
         "assert options.sigma == 2.5 and options.task is Deblur\n"
     )
-    script = tmp_path / "extending.py"
-    script.write_text(program, encoding="utf-8")
-    done = subprocess.run([sys.executable, "-W", "error", str(script)], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    path = tmp_path / "extending.py"
+    path.write_text(program, encoding="utf-8")
+    script(path, tmp_path)
 
 
-def test_the_operators_of_the_guide_run(tmp_path):
-    script = tmp_path / "operators.py"
-    script.write_text("\n".join(blocks(DOCS / "guides/bring-your-own-operator.md", "python")), encoding="utf-8")
-    done = subprocess.run([sys.executable, "-W", "error", str(script)], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+def test_the_operators_of_the_guide_run(tmp_path, script):
+    program = tmp_path / "operators.py"
+    program.write_text("\n".join(blocks(DOCS / "guides/bring-your-own-operator.md", "python")), encoding="utf-8")
+    script(program, tmp_path)
 
 
 # The shell

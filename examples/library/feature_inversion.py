@@ -30,7 +30,7 @@ def features(image: Tensor) -> Tensor:  # (48, 48) to (32, 12, 12)
 
 
 face = picture[24:72, 92:140]
-result = dip.reconstruct(features(face), features, (48, 48), is_linear=False, span=(0, 1), max_steps=250)
+result = dip.reconstruct(features(face), features, (48, 48), is_linear=False, span=(0, 1), max_steps=150)
 
 error = np.sqrt(np.mean((result.image - face.numpy()) ** 2))
 left = result.residual.std() / features(face).std()

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from ready import SMALL
 from scipy.ndimage import gaussian_filter
 
 import napari_dip as dip
@@ -43,7 +44,7 @@ def test_channels_of_unrelated_structures_are_fitted_one_by_one():
 
 def test_each_channel_alone_can_be_asked_for():
     image = noisy(threads(0), threads(0))
-    result = dip.restore(image, axes="CYX", each="C", stop=dip.FixedSteps(40))
+    result = dip.restore(image, None, SMALL, dip.FixedSteps(40), axes="CYX", each="C")
     assert result.image.shape == image.shape
     assert [fit.frame for fit in result.fits] == [(0,), (1,)]
     for channel in (0, 1):  # the dim one has a scale of its own

@@ -145,7 +145,8 @@ def test_the_closed_form_denoiser_gains_from_knowing_it():
     y = tensor(clean + correlated(0.1, 0.7))
     model = estimate_noise(y)
     as_if_white = type(model)(model.gain, model.floor, model.mean)
-    error, other = (float((nl_ridge(y, m) - tensor(clean)).square().mean()) for m in (model, as_if_white))
+    part, truth = y[:, 64:192, 64:192], tensor(clean)[:, 64:192, 64:192]
+    error, other = (float((nl_ridge(part, m) - truth).square().mean()) for m in (model, as_if_white))
     assert error < 0.7 * other
     assert error < 0.2 * 0.1**2
 
@@ -158,7 +159,7 @@ def test_drawn_noise_has_it():
 
 def test_the_pilot_is_weighed_where_the_network_has_seen_nothing():
     y = tensor(scene(96) + correlated(0.1, 0.7, 96))
-    y = F.pad(y[None], (80, 80, 80, 80), mode="reflect")[0]
+    y = F.pad(y[None], (32, 32, 32, 32), mode="reflect")[0]
     problem = Problem(y, tuple(y.shape))
     hidden, _ = dip.HeldOut().start(problem, seed=0)
     work = make_pilot(problem, hidden, seed=0, passes=1)

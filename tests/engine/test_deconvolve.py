@@ -86,7 +86,8 @@ def test_the_result_keeps_place_and_light_of_a_star():
     psf = dip.MoffatPSF(4.0, beta=3.0)
     kernel = psf.kernel((39, 39))
     measured = fftconvolve(star, kernel / kernel.sum(), mode="same") + np.random.default_rng(0).normal(0, 1e-3, y.shape)
-    result = dip.restore(measured, dip.Deconvolve(model=psf), stop=RULE).image
+    preset = dip.Preset("one", members=(SEEING,), stop=RULE)
+    result = dip.restore(measured, dip.Deconvolve(model=psf), preset=preset).image
     near = np.hypot(y - 20.3, x - 17.6) < 8
     assert (result * near).sum() == pytest.approx(star.sum(), rel=0.05)
     assert (y * result * near).sum() / (result * near).sum() == pytest.approx(20.3, abs=0.1)

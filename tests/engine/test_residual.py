@@ -91,7 +91,7 @@ def test_correlated_noise_is_no_structure():
 
 def test_every_result_says_it_in_its_report_and_notes():
     y = (100 * scene()[0] + 5 * torch.randn(SIZE, SIZE, generator=torch.Generator().manual_seed(1))).numpy()
-    result = dip.restore(y, preset="quick", max_steps=100)
+    result = dip.restore(y[:96, :96], preset="quick", max_steps=100)
     said = json.loads(json.dumps(result.report()))["fits"][0]["residual"]
     assert said["verdict"] == "looks like noise"
     assert len(said["flux"]) == len(said["chi2_by_intensity"]) == 10

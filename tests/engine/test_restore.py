@@ -9,20 +9,21 @@ import time
 import numpy as np
 import pytest
 import torch
-from ready import ready
+from ready import LITTLE, SMALL, TINY, ready
 
 import napari_dip as dip
 from napari_dip.engine.blocks import enlarge
 
-FEW = dip.FixedSteps(12)
+STEPS = dip.FixedSteps(12)
+FEW = {"prior": TINY, "stop": STEPS}  # where the network does not matter
 
 
 def rms(a, b):
     return float(np.sqrt(np.mean((np.asarray(a, float) - b) ** 2)))
 
 
-def test_denoising_halves_the_error_and_stops_by_itself(noisy, scene):
-    result = dip.restore(noisy)
+def test_denoising_halves_the_error_and_stops_by_itself(denoised, noisy, scene):
+    result = denoised
     assert rms(result.image, scene) < 0.5 * rms(noisy, scene)
     assert "no better score" in result.ended
     assert result.fits[0].last_step < dip.HeldOut().ceiling
@@ -32,7 +33,7 @@ def test_denoising_halves_the_error_and_stops_by_itself(noisy, scene):
 def test_inpainting_fills_holes_near_the_truth_and_keeps_the_rest_exactly(scene):
     mask = np.random.default_rng(2).random(scene.shape) < 0.4
     broken = np.where(mask, 9999, scene)
-    result = dip.restore(broken, dip.Inpaint(mask), max_steps=600)
+    result = dip.restore(broken, dip.Inpaint(mask), max_steps=200)
     assert np.array_equal(result.image[~mask], scene[~mask])
     assert rms(result.image[mask], scene[mask]) < 0.12 * np.ptp(scene)
     assert np.array_equal(result.filled, mask)
@@ -40,7 +41,7 @@ def test_inpainting_fills_holes_near_the_truth_and_keeps_the_rest_exactly(scene)
 
 def test_inpainting_can_denoise_what_is_known_too(noisy, scene):
     mask = np.random.default_rng(2).random(scene.shape) < 0.2
-    result = dip.restore(noisy, dip.Inpaint(mask, denoise_known=True), max_steps=500)
+    result = dip.restore(noisy, dip.Inpaint(mask, denoise_known=True), max_steps=200)
     assert rms(result.image[~mask], scene[~mask]) < 0.7 * rms(noisy[~mask], scene[~mask])
 
 
@@ -50,11 +51,11 @@ DTYPES = ["bool", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_real_dtype_comes_back_as_it_was(scene, dtype):
     image = (scene[:16, :16] / 2).astype(dtype) if dtype != "bool" else scene[:16, :16] > 110
-    result = dip.restore(image, stop=FEW)
+    result = dip.restore(image, **FEW)
     assert result.image.dtype == np.dtype(dtype).newbyteorder("=")
     assert np.isfinite(result.estimate).all()
     assert rms(result.image, image.astype(float)) < 1.5 * float(np.std(image.astype(float))) + 1e-9
-    assert dip.restore(image, stop=FEW, dtype="float32").image.dtype == np.float32
+    assert dip.restore(image, **FEW, dtype="float32").image.dtype == np.float32
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, "datetime64[s]", "U3"])
@@ -66,7 +67,7 @@ def test_what_has_no_intensity_is_refused(dtype):
 @pytest.mark.parametrize("shape", [(16, 16), (16, 61), (61, 17), (33, 32), (40, 24, 3)])
 def test_any_size_comes_back_whole(shape):
     image = np.random.default_rng(0).normal(100, 10, shape).astype(np.float32)
-    result = dip.restore(image, stop=FEW)
+    result = dip.restore(image, stop=STEPS)
     assert result.image.shape == shape
     assert np.isfinite(result.image).all()
 
@@ -75,15 +76,15 @@ def test_alpha_is_untouched_and_has_no_influence():
     colour = np.random.default_rng(0).integers(0, 255, (24, 20, 4), dtype=np.uint8)
     other = colour.copy()
     other[..., 3] = 7
-    first, second = (dip.restore(image, stop=FEW).image for image in (colour, other))
+    first, second = (dip.restore(image, **FEW).image for image in (colour, other))
     assert np.array_equal(first[..., 3], colour[..., 3])
     assert np.array_equal(first[..., :3], second[..., :3])
 
 
 @pytest.mark.parametrize("value", [0, 7, 255])
 def test_a_constant_image_stays_constant(value):
-    assert np.all(dip.restore(np.full((20, 20), value, np.uint8), stop=FEW).image == value)
-    assert np.allclose(dip.restore(np.full((20, 20), value + 0.1), stop=FEW).image, value + 0.1)
+    assert np.all(dip.restore(np.full((20, 20), value, np.uint8), **FEW).image == value)
+    assert np.allclose(dip.restore(np.full((20, 20), value + 0.1), **FEW).image, value + 0.1)
 
 
 def test_channels_have_scales_of_their_own(scene):
@@ -102,10 +103,10 @@ def test_a_leading_axis_is_never_taken_for_channels():
 
 def test_each_plane_of_a_stack_is_fitted_by_itself_with_one_scale(scene):
     stack = np.stack([scene[:20, :20], 3 * scene[:20, :20]]).astype(np.uint16)
-    result = dip.restore(stack, axes="ZYX", each="Z", stop=FEW)
+    result = dip.restore(stack, axes="ZYX", each="Z", **FEW)
     assert result.image.shape == stack.shape
     assert [fit.frame for fit in result.fits] == [(0,), (1,)]
-    only = dip.restore(stack[:1], axes="TYX", stop=FEW)
+    only = dip.restore(stack[:1], axes="TYX", **FEW)
     assert not np.array_equal(only.image[0], result.image[0]), "one scale for all planes is not one plane's"
 
 
@@ -121,7 +122,7 @@ def test_only_the_planes_asked_for_are_read_from_a_lazy_array(scene):
             raise AssertionError("the whole array was read")
 
     out = np.zeros(Lazy.shape)
-    dip.restore(Lazy(), axes="TYX", stop=FEW, out=out)
+    dip.restore(Lazy(), axes="TYX", **FEW, out=out)
     assert out.std() > 0
 
 
@@ -129,7 +130,7 @@ def test_what_is_not_restored_is_written_to_out_as_it_was(scene):
     stack = np.stack([scene[:20, :20]] * 3).astype(np.float32)
     stack[1, 5, 5] = np.nan
     out = np.full(stack.shape, -1, np.float32)
-    result = dip.restore(stack, dip.Inpaint(), axes="TYX", stop=FEW, out=out)
+    result = dip.restore(stack, dip.Inpaint(), axes="TYX", **FEW, out=out)
     assert result.image is out
     for frame in (0, 2):  # nothing is missing there: they are not fitted
         assert np.array_equal(out[frame], stack[frame])
@@ -140,8 +141,8 @@ def test_what_is_not_restored_is_written_to_out_as_it_was(scene):
 def test_alpha_is_written_to_out():
     colour = np.random.default_rng(0).integers(0, 255, (24, 20, 4), dtype=np.uint8)
     out = np.zeros_like(colour)
-    dip.restore(colour, stop=FEW, out=out)
-    assert np.array_equal(out, dip.restore(colour, stop=FEW).image)
+    dip.restore(colour, **FEW, out=out)
+    assert np.array_equal(out, dip.restore(colour, **FEW).image)
     assert np.array_equal(out[..., 3], colour[..., 3])
 
 
@@ -158,7 +159,7 @@ def test_missing_pixels_influence_nothing(noisy, kind, stop):
     for value in (0, 1e9, np.nan, np.inf):
         image = noisy.copy()
         image[missing] = value
-        results.append(dip.restore(image, task, stop=stop, missing=missing))
+        results.append(dip.restore(image, task, stop=stop, missing=missing, preset=LITTLE))
     for other in results[1:]:
         assert np.array_equal(results[0].estimate, other.estimate)
         known = ~enlarge(missing, other.image.shape)
@@ -168,12 +169,12 @@ def test_missing_pixels_influence_nothing(noisy, kind, stop):
 def test_missing_pixels_come_back_as_they_were_unless_filled(noisy):
     image = noisy.astype(np.float32)
     image[3, 4], image[5, 6] = np.nan, np.inf
-    kept = dip.restore(image, stop=FEW)
+    kept = dip.restore(image, **FEW)
     assert np.isnan(kept.image[3, 4])
     assert np.isposinf(kept.image[5, 6])
     assert kept.filled is None
     assert np.isnan(kept.residual[3, 4])
-    filled = dip.restore(image, stop=FEW, fill=True)
+    filled = dip.restore(image, **FEW, fill=True)
     assert np.isfinite(filled.image).all()
     assert filled.filled.sum() == 2
     assert filled.report()["filled_values"] == 2
@@ -181,8 +182,8 @@ def test_missing_pixels_come_back_as_they_were_unless_filled(noisy):
 
 def test_saturated_pixels_are_missing_only_when_asked(noisy):
     image = np.clip(noisy, 0, 150).astype(np.uint8)
-    without = dip.restore(image, stop=FEW)
-    told = dip.restore(image, stop=FEW, saturation=150, fill=True)
+    without = dip.restore(image, **FEW)
+    told = dip.restore(image, **FEW, saturation=150, fill=True)
     assert without.filled is None
     assert np.array_equal(told.filled, image >= 150)
 
@@ -199,7 +200,7 @@ def test_inpainting_with_nothing_missing_is_refused_and_whole_planes_are_not_fit
         dip.restore(scene, dip.Inpaint())
     stack = np.stack([scene] * 3)
     stack[1, 5, 5] = np.nan
-    result = dip.restore(stack, dip.Inpaint(), axes="TYX", stop=FEW)
+    result = dip.restore(stack, dip.Inpaint(), axes="TYX", **FEW)
     assert [fit.frame for fit in result.fits] == [(1,)]
     assert np.isfinite(result.image).all()
 
@@ -211,8 +212,9 @@ def test_inpainting_with_nothing_missing_is_refused_and_whole_planes_are_not_fit
 def test_a_seed_gives_the_same_bits_and_moves_nothing_global(noisy, stop):
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     image = np.tile(noisy, (2, 2))  # large enough to tell the noise from
+    prior = dip.Prior() if isinstance(stop, dip.HeldOut) else SMALL  # the rules draw, whatever the network
     first, second, other = (
-        dip.restore(image, stop=stop, preset="plain", max_steps=30, seed=seed).estimate for seed in (5, 5, 6)
+        dip.restore(image, None, prior, stop, max_steps=30, seed=seed).estimate for seed in (5, 5, 6)
     )
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
@@ -262,7 +264,7 @@ def test_every_progress_has_a_result(noisy):
 
 def test_a_report_in_the_middle_of_a_run_says_where_it_is(scene):
     stack, seen = np.stack([scene[:20, :20]] * 2), {}
-    for taken, progress in enumerate(dip.iter_restore(stack, axes="TYX", stop=FEW), 1):
+    for taken, progress in enumerate(dip.iter_restore(stack, axes="TYX", **FEW), 1):
         seen[taken] = progress.restoration().report()
         assert seen[taken]["steps"] == taken
         assert seen[taken]["fits"][-1]["last_step"] == progress.step
@@ -276,7 +278,7 @@ def test_a_report_in_the_middle_of_a_run_says_where_it_is(scene):
 def test_a_stopped_stack_says_what_is_left_as_it_was(scene):
     stack = np.stack([scene[:20, :20]] * 3)
     control = dip.Control()
-    for progress in dip.iter_restore(stack, axes="TYX", stop=FEW, control=control):
+    for progress in dip.iter_restore(stack, axes="TYX", **FEW, control=control):
         if progress.frame == 1:
             control.stop()
     result = progress.restoration()
@@ -331,7 +333,7 @@ def test_intermediates_are_the_averaged_outputs_in_the_images_units(noisy):
 
 
 def test_the_residual_is_what_was_removed(noisy):
-    result = dip.restore(noisy, stop=FEW)
+    result = dip.restore(noisy, stop=STEPS)
     assert np.allclose(noisy - result.residual, result.estimate, atol=1e-2)
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from ready import LITTLE
 
 import napari_dip as dip
 from napari_dip.engine.noise import model_of
@@ -54,7 +55,7 @@ def test_a_run_takes_a_map_of_a_plane_or_of_the_whole_image(axes):
     image = noisy if axes == "YX" else np.stack([noisy, noisy[::-1]])
     whole = variance if axes == "YX" else np.stack([variance, variance])
     results = [
-        dip.restore(image, dip.Denoise(noise=dip.VarianceMap(values)), axes=axes, preset="quick", max_steps=5)
+        dip.restore(image, dip.Denoise(noise=dip.VarianceMap(values)), axes=axes, preset=LITTLE, max_steps=5)
         for values in (variance, whole)
     ]
     np.testing.assert_array_equal(results[0].image, results[1].image)
@@ -65,7 +66,7 @@ def test_a_run_takes_a_map_of_a_plane_or_of_the_whole_image(axes):
 def test_a_volume_takes_it_plane_by_plane():
     _, noisy, variance = scene(24)
     volume, values = np.stack([noisy] * 8), np.stack([variance] * 8)
-    result = dip.restore(volume, dip.Denoise(noise=dip.VarianceMap(values)), axes="ZYX", preset="quick", max_steps=3)
+    result = dip.restore(volume, dip.Denoise(noise=dip.VarianceMap(values)), axes="ZYX", preset=LITTLE, max_steps=3)
     assert result.image.shape == volume.shape
 
 
@@ -93,7 +94,7 @@ def test_outliers_are_told_by_the_map_too(axes):
     noisy[20, 10] += 100  # far out of the quiet left half
     image = {"YX": noisy, "YXS": np.stack([noisy] * 3, -1)}.get(axes, np.stack([noisy, noisy]))
     task = dip.Denoise(noise=dip.VarianceMap(variance))
-    result = dip.restore(image, task, axes=axes, outliers=dip.Outliers(), preset="quick", max_steps=2)
+    result = dip.restore(image, task, axes=axes, outliers=dip.Outliers(), preset=LITTLE, max_steps=2)
     marked = np.moveaxis(result.outliers, -1, 0) if axes == "YXS" else result.outliers.reshape(-1, 48, 48)
     assert marked[:, 20, 10].all()
     assert marked.mean() < 0.01

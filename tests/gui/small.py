@@ -13,7 +13,7 @@ from napari_dip.gui.widget import DeepImagePrior
 TINY = dip.Prior(network=dip.Skip(down=(8, 8), up=8, skip=2), source=dip.Noise(channels=4))
 
 
-def fast(widget: DeepImagePrior, steps: int = 60) -> DeepImagePrior:
+def fast(widget: DeepImagePrior, steps: int = 20) -> DeepImagePrior:
     """Let the widget's next run be a small network and so many steps."""
     widget.options.advanced.value = Advanced(stop=dip.FixedSteps(steps=steps), prior=TINY)
     widget.inputs.check()
