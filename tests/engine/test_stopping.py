@@ -90,11 +90,19 @@ def test_fixed_steps_takes_them_all_and_returns_the_last_average(noisy):
     assert result.ended == "reached 25 steps"
 
 
-def test_the_held_out_stop_is_near_the_best_step(denoised, noisy, scene):
-    """Over three fits, the result loses at most a tenth of the best averaged output's error."""
-    for chosen in (denoised, *(dip.restore(noisy, None, SMALL, seed=seed, keep_every=10) for seed in (1, 2))):
+def test_the_held_out_stop_is_near_the_best_step():
+    """In each of three fits, the result loses at most 3 % of the best averaged output's error.
+
+    The image is large enough for some hundred held-out pixels: with 264 of them, the score's own chance lost up to 19 %.
+    """
+    rows, columns = np.mgrid[:72, :64]
+    scene = 110 + 60 * np.sin(columns / 5) * np.cos(rows / 7) + 30.0 * (rows > 20)
+    noisy = scene + np.random.default_rng(1).normal(0, 12, scene.shape)
+    prior = dip.Prior(network=dip.Skip(down=(16,) * 4, up=16))
+    for seed in range(3):
+        chosen = dip.restore(noisy, prior=prior, seed=seed, keep_every=10)
         best = min(float(((x - scene) ** 2).mean()) for x in chosen.stack) ** 0.5
-        assert ((chosen.image - scene) ** 2).mean() ** 0.5 < 1.1 * best
+        assert ((chosen.image - scene) ** 2).mean() ** 0.5 < 1.03 * best
 
 
 def test_a_fit_with_pixels_hidden_never_sees_them(noisy):

@@ -15,7 +15,7 @@ from napari_dip.engine.networks import memory_format
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Problem
 from napari_dip.engine.ridge import strip_bytes
-from napari_dip.engine.tiles import SMALLEST_TILE, count
+from napari_dip.engine.tiles import SMALLEST_TILE, count, jitter_places
 
 FLOAT = 4  # bytes
 IN_FIT = 9  # images, shaped as x, that a fit holds: x, averages, the data term and its gradient, copies of the best
@@ -106,7 +106,8 @@ def _fit(prior: Prior, shape: tuple[int, ...], *, guides: int, precision: torch.
     sizes = [tensor.untyped_storage().nbytes() for tensor in kept.values()]
     tiles = 1 if tile is None else count(shape[1:], tile)
     weights = PER_WEIGHT * tiles * sum(weight.numel() for weight in network.parameters())
-    inputs = z.numel() * (3 * FLOAT if tiles == 1 else 2 * FLOAT + 2 * (tiles if guides else 1))
+    inputs = z.numel() * (2 * FLOAT if tiles == 1 else FLOAT + 2 * (tiles if guides else 1))
+    inputs += FLOAT * jitter_places(z.numel())
     return sum(sizes) + 3 * max(sizes) + inputs + weights
 
 

@@ -149,12 +149,13 @@ class Mosaic:
 class _Jitter:
     """Normal noise that is added to z, another at each step: some place of a supply that is drawn once.
 
-    To draw as many numbers at each step takes up to a fifth of it on a processor.
+    To draw as many numbers at each step takes up to a fifth of it on a processor. Of a small image the supply is many
+    times as large, so that steps share few numbers.
     """
 
     def __init__(self, like: Tensor, strength: float, precision: torch.dtype, seed: int):
         self.size, self.stride, self.precision, self.strength = like.shape, like.stride(), precision, strength
-        self.places = like.numel() // 2
+        self.places = jitter_places(like.numel())
         self.supply = torch.empty(like.numel() + self.places, device=like.device)
         if strength:
             self.supply.normal_(0, strength, generator=torch.Generator(like.device).manual_seed(seed))
@@ -165,6 +166,11 @@ class _Jitter:
             return z.to(self.precision)
         place = int(torch.randint(self.places + 1, (), generator=generator))
         return torch.add(z, self.supply.as_strided(self.size, self.stride, place)).to(self.precision)
+
+
+def jitter_places(size: int) -> int:
+    """Return in how many places of its supply the jitter of an input of that size may begin."""
+    return max(size // 2, min(64 * size, 1 << 22))
 
 
 def _started(prior: Prior, z: Tensor, problem: Problem, draws: torch.Generator, device: torch.device) -> nn.Module:
