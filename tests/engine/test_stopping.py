@@ -93,7 +93,7 @@ def test_fixed_steps_takes_them_all_and_returns_the_last_average(noisy):
 def test_the_held_out_stop_is_near_the_best_step():
     """In each of three fits, the result loses at most 3 % of the best averaged output's error.
 
-    The image is large enough for some hundred held-out pixels: with 264 of them, the score's own chance lost up to 19 %.
+    The image is large enough for hundreds of held-out pixels: with 264, the score's own chance lost up to 19 %.
     """
     rows, columns = np.mgrid[:72, :64]
     scene = 110 + 60 * np.sin(columns / 5) * np.cos(rows / 7) + 30.0 * (rows > 20)
