@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -84,3 +86,17 @@ def test_a_fit_that_runs_out_of_memory_is_begun_again_in_smaller_tiles(monkeypat
     assert sides == [None, 100]
     assert result.fits[-1].tile == 100
     assert any("Memory ran out" in note for note in result.notes)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads have priorities of their own there only")
+def test_a_fit_gives_way_in_its_own_thread_alone():
+    def priority():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before, seen = priority(), []
+    thread = threading.Thread(target=lambda: (devices.give_way(), seen.append(priority())))
+    thread.start()
+    thread.join()
+    devices.give_way()
+    assert seen == [devices.BEHIND]
+    assert priority() == before

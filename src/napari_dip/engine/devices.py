@@ -68,12 +68,12 @@ def _isa_allows_amx() -> bool:
 
 
 def give_way() -> None:
-    """Let other threads go first from now on, where threads have priorities of their own: on Linux.
+    """Let other threads go first from now on, where threads have priorities of their own: on Linux; never the main one.
 
     Threads that this one starts do the same, so that a window stays responsive beside a fit on all cores, and the fit
     has as many threads as anywhere: their number decides the bits.
     """
-    if sys.platform == "linux":
+    if sys.platform == "linux" and threading.current_thread() is not threading.main_thread():
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)
 
