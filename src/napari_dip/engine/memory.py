@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -130,7 +130,10 @@ def plan(
     free: int | None,
     tile: int | None = None,
 ) -> MemoryPlan:
-    """Return what a run over an image will take, in the tiles asked for, else in the largest that memory allows."""
+    """Return what a run over an image will take, in the tiles asked for, else in the largest that memory allows.
+
+    Where it allows none, in those that take least.
+    """
 
     def need(side: int | None) -> int:
         return needed(priors, shape, guides=guides, precision=precision, has_pilot=has_pilot, tile=side)
@@ -141,9 +144,17 @@ def plan(
         return MemoryPlan(need(side), free, side)
     if free is None or need(None) <= SHARE * free:
         return MemoryPlan(need(None), free, None)
+    sides = list(_sides(largest)) or [SMALLEST_TILE]
+    for side in sides:
+        if need(side) <= SHARE * free:
+            return MemoryPlan(need(side), free, side)
+    least = min(sides, key=need)  # of smaller tiles there are more, and each has its network
+    return MemoryPlan(need(least), free, least)
+
+
+def _sides(largest: int) -> Iterator[int]:
+    """Yield sides of tiles of an image, from large to small."""
     side = largest
     while side > SMALLEST_TILE:
         side = max(SMALLEST_TILE, min(side - 1, 3 * side // 4) // STEP * STEP)
-        if need(side) <= SHARE * free:
-            break
-    return MemoryPlan(need(side), free, side)
+        yield side
