@@ -23,7 +23,7 @@ IN_FRAME = 8  # images that a frame and its result hold: measurement, masks, wha
 IN_PILOT = 12  # images that a pilot holds, and what is told by it
 SOLVING = 200 << 20  # bytes: mixtures of patches, in float64
 PER_WEIGHT = 28  # bytes: weight, gradient, two moments, and copies of all but the gradient
-BESIDE = 96 << 20  # bytes: threads, kernels and what the allocator keeps
+BESIDE = 128 << 20  # bytes: threads, kernels and what the allocator keeps
 SHARE = 0.8  # of the free memory that a run may take
 STEP = 32  # px: tiles are so many, or a multiple: nothing is lost in five halvings
 
