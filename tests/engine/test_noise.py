@@ -134,6 +134,9 @@ def test_what_is_given_is_what_the_run_uses():
         dip.restore(noisy, dip.Denoise(noise=law), **settings) for law in (None, LAWS[0], dip.Gaussian(30.0))
     )
     error = [float(np.square(result.image - clean).mean()) for result in (told, given, wrong)]
-    assert error[1] < 1.05 * error[0]
+    assert given.fits[0].noise.source == "given"
+    assert given.fits[0].noise.sigma == pytest.approx((3.0,))
+    assert told.fits[0].noise.sigma == pytest.approx((3.0,), rel=0.05)
+    assert error[1] < error[0] + 0.01 * 3.0**2, "no worse by a hundredth of the noise"
     assert error[2] > 1.5 * error[1], "ten times the noise smooths structure away"
     assert given.report()["settings"]["task"]["noise"]["sigma"] == 3.0
