@@ -325,8 +325,7 @@ def write_text(path: str, text: str) -> None:
 
 def summarise(restoration: dip.Restoration, comparison: Comparison | None) -> None:
     """Print what happened in one line."""
-    seconds = sum(fit.seconds for fit in restoration.fits)
-    text = f"step {restoration.best_step} kept, {seconds:.0f} s: {restoration.ended}"
+    text = f"step {restoration.best_step} kept, {restoration.seconds:.0f} s: {restoration.ended}"
     if comparison:
         quality = comparison.report(restoration.image, [])
         text += f"; PSNR {quality['psnr_input']:.2f} -> {quality['psnr_output']:.2f} dB"

@@ -78,6 +78,11 @@ def give_way() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)
 
 
+def abreast(device: torch.device, fits: int) -> int:
+    """Return how many of some fits are made at a time: on the CPU one for each thread, else one after another."""
+    return min(fits, torch.get_num_threads()) if device.type == "cpu" else 1
+
+
 def cores() -> int:
     """Return how many processor cores this process may use: the affinity mask, then the cgroup's quota."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -13,13 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_dip.engine import devices
+from napari_dip.engine.abreast import abreast
 from napari_dip.engine.arrays import crop
 from napari_dip.engine.assembly import Restored
 from napari_dip.engine.blocks import Frame, Scale, law_of
 from napari_dip.engine.channels import joint_gains
 from napari_dip.engine.comparison import Gain, gains
 from napari_dip.engine.correlation import reach
-from napari_dip.engine.member import Member
+from napari_dip.engine.member import Member, Step
 from napari_dip.engine.noise import NoiseRecord, estimate_noise, model_of, record_of
 from napari_dip.engine.outcome import Fit, Phase, Progress, Restoration
 from napari_dip.engine.pilot import LEAST_NOISE, Pilot, make_pilot
@@ -58,19 +59,20 @@ class FrameFit:
         self.guide: Tensor | None = None  # without the held-out elements
         self.tile: int | None = None
         self.members: list[Member] = []
+        self.steps: dict[int, int] = {}  # by member
         self.noise: NoiseRecord | None = None
         self.residual: ResidualCheck | None = None
         self.gains: tuple[Gain, ...] = ()
         self.misfit: tuple[float, ...] = ()
+        self.phase: Phase = "fitting"
         self.state = ""  # where it is, in words
         self.lost: tuple[Lost, ...] = ()
         self.is_done = False
 
     def progress(self) -> Iterator[Progress]:
-        run, started = self.run, time.perf_counter()
+        run = self.run
         hidden, _ = run.rule.start(self.problem, run.seed)
         yield from self.prepare(hidden)
-        prepared = time.perf_counter() - started
         problem = self.problem
         priors: tuple[Prior, ...] = (run.prior,)
         made = self.pilot.guide if self.pilot else self.guide
@@ -79,16 +81,16 @@ class FrameFit:
             guides = [guide for guide in (made, problem.guide) if guide is not None]
             both = torch.cat([guide.to(guides[0].device) for guide in guides])
             problem, hidden = (dataclasses.replace(one, guide=both) for one in (problem, hidden))
-        self.tile = run.tile_of(problem, priors, has_pilot=self.pilot is not None)
-        for index, prior in enumerate(priors):
-            left = len(priors) - index - 1
-            member = Member(self, prior, problem, seed=run.seed + index * BETWEEN_SEEDS, left=left)
-            self.members.append(member)
-            _, criterion = run.rule.start(self.problem, run.seed)  # hides the same pixels, and knows no other member
-            yield from member.progress(hidden, criterion)
-            if run.control.is_stopped or run.is_late:
-                break
-        self.members[0].fit.seconds += prepared
+        plan = run.planned(problem, priors, has_pilot=self.pilot is not None)
+        self.tile = plan.tile
+        self.members = [
+            Member(self, prior, problem, index, seed=run.seed + index * BETWEEN_SEEDS)
+            for index, prior in enumerate(priors)
+        ]
+        run.clock.clear()
+        run.clock.append(time.perf_counter())
+        for step in abreast(self.fitted(hidden), plan.abreast):
+            yield from self.followed_by(step)
         restored = self.restored()
         run.assembly.add(self.frame, restored)
         self.check(restored)
@@ -96,6 +98,15 @@ class FrameFit:
             self.gains = gains(self.pilot, self.unseen(), self.weights())
         run.fits.extend(self.fits)
         self.is_done = True
+
+    def fitted(self, hidden: Problem) -> Iterator[Iterator[Step]]:
+        """Yield the fit of each member, until there is a reason to begin no other."""
+        run = self.run
+        for member in self.members:
+            if self.begun and (run.control.is_stopped or run.is_late):
+                return
+            _, criterion = run.rule.start(self.problem, run.seed)  # hides the same pixels, and knows no other member
+            yield member.progress(hidden, criterion)
 
     def prepare(self, hidden: Problem) -> Iterator[Progress]:
         """Make the pilot or the guide, where the preset wants one and the problem allows it."""
@@ -158,14 +169,19 @@ class FrameFit:
         ]
 
     @property
+    def begun(self) -> list[Member]:
+        """The members that have taken a step."""
+        return [member for member in self.members if member.newest is not None]
+
+    @property
     def kept(self) -> list[Member]:
         """The members that count: those that came to their end, or else the first as far as it came."""
         ended = [member for member in self.members if member.is_done]
-        return ended or self.members[:1]
+        return ended or self.begun[:1]
 
     def average(self) -> Tensor:
         """Return the mean of the members' best outputs, (C, *spatial), scaled; before there is one, the measurement."""
-        if not self.members:
+        if not self.begun:
             return _beginning(self.problem) if self.guide is None else self.guide
         return torch.stack([member.output for member in self.kept]).mean(0)
 
@@ -176,7 +192,7 @@ class FrameFit:
     def mixture(self) -> Tensor:
         if self.pilot is None:
             return self.average()
-        return self.pilot.mixed(self.average(), self.weights()) if self.members else self.pilot.estimate
+        return self.pilot.mixed(self.average(), self.weights()) if self.begun else self.pilot.estimate
 
     def undone(self, mean: Tensor) -> Tensor:
         clipping = self.pilot.clipping if self.pilot else None
@@ -184,7 +200,7 @@ class FrameFit:
 
     def weights(self) -> tuple[float, ...]:
         """Return the pilot's weight in each band; none without a pilot or a fit."""
-        if self.pilot is None or not self.members:
+        if self.pilot is None or not self.begun:
             return ()
         return self.pilot.weights(self.unseen())
 
@@ -197,7 +213,7 @@ class FrameFit:
         return self.run.assembly.preview(self.frame, self.problem.field(self.estimate()))
 
     def restored(self) -> Restored:
-        if not self.members:
+        if not self.begun:
             return Restored(self.estimate(), self.problem, self.problem.forward)
         mixture, self.lost = self.made_up()
         first, clipping = self.members[0], self.pilot.clipping if self.pilot else None
@@ -286,6 +302,17 @@ class FrameFit:
         fits = self.fits or [Fit(self.frame)]
         so_far = run.assembly.with_frame(self.frame, self.restored())
         return run.result(so_far, fits=[*run.fits, *fits], under_way=self.state)
+
+    def followed_by(self, taken: Step) -> Iterator[Progress]:
+        """Yield the progress that a member's step is: told of the first one that has not ended."""
+        begun = self.begun
+        ahead = [member.expected for member in begun]
+        expected = sum(ahead) + (len(self.members) - len(begun)) * ahead[-1]  # those to come like the last one
+        leader = next((member for member in begun if not member.is_done), taken.member)
+        self.phase = taken.phase if leader is taken.member else self.phase
+        score = taken.score if leader is taken.member else None
+        self.steps[taken.member.fit.member] = taken.steps
+        return self.report(self.phase, leader.fit, step=sum(self.steps.values()), expected=expected, score=score)
 
     def report(self, phase: Phase, fit: Fit, *, step: int, expected: int, score: float | None) -> Iterator[Progress]:
         """Yield the progress of a step, and while the run is paused a sign of life now and then."""

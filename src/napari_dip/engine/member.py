@@ -7,13 +7,13 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from napari_dip.engine.fit import Iterate, State, fit
-from napari_dip.engine.outcome import Fit, Phase, Progress
+from napari_dip.engine.outcome import Fit, Phase
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Array, Problem
 from napari_dip.engine.spectral import RECORD_EVERY
@@ -33,27 +33,33 @@ class _Best:
     state: State | None
 
 
-class Member:
-    """One fit of a frame, from its start to its stop."""
+class Step(NamedTuple):
+    """A step that a member has taken."""
 
-    def __init__(self, frame: FrameFit, prior: Prior, problem: Problem, *, seed: int, left: int):
-        self.frame, self.run, self.prior, self.problem = frame, frame.run, prior, problem
-        self.seed, self.left = seed, left
-        self.taken = sum(one.fit.last_step + one.fit.revealed for one in frame.members)  # steps, by members before
-        self.fit: Fit = Fit(frame.frame, len(frame.members), tile=frame.tile)
+    member: Member
+    phase: Phase
+    steps: int  # of this member so far
+    score: float | None
+
+
+class Member:
+    """One fit of a frame, from its start to its stop; it shares nothing that changes with the others."""
+
+    def __init__(self, frame: FrameFit, prior: Prior, problem: Problem, index: int, *, seed: int):
+        self.frame, self.run, self.prior, self.problem, self.seed = frame, frame.run, prior, problem, seed
+        self.fit: Fit = Fit(frame.frame, index, tile=frame.tile)
         self.best: _Best | None = None
         self.newest: Tensor | None = None  # averaged output; no iterate is kept, for it holds its whole fit
         self.forward: Callable[[Tensor], Tensor] = problem.forward  # with what was fitted of it
         self.revealed: Tensor | None = None
         self.snapshots: dict[int, Array] = {}  # of the first member
-        self.started = time.perf_counter()
+        self.started = 0.0
         self.is_over = False  # but for the last phase
         self.is_done = False
 
-    def progress(self, hidden: Problem, criterion: Criterion) -> Iterator[Progress]:
+    def progress(self, hidden: Problem, criterion: Criterion) -> Iterator[Step]:
         run = self.run
-        run.clock.clear()
-        run.clock.append(self.started)
+        self.started = time.perf_counter()
         yield from self.fitted(hidden, criterion)
         self.is_done = not run.control.is_stopped and not run.is_late
         if self.is_done:
@@ -62,12 +68,12 @@ class Member:
             self.best = dataclasses.replace(self.best, state=None)
         self.fit.seconds = time.perf_counter() - self.started
 
-    def fitted(self, hidden: Problem, criterion: Criterion) -> Iterator[Progress]:
-        """Yield the progress of the fit to its stop, its last phase left out."""
+    def fitted(self, hidden: Problem, criterion: Criterion) -> Iterator[Step]:
+        """Yield the steps of the fit to its stop, its last phase left out."""
         for iterate in self.iterates(hidden):
             score = self.scored(iterate, criterion) if iterate.step % self.run.rule.every == 0 else None
             self.keep(iterate, score)
-            yield from self.report("fitting", iterate.step, score)
+            yield Step(self, "fitting", iterate.step, score)
             if reason := self.reason(iterate.step):
                 self.fit.ended, self.is_over = reason, True
                 return
@@ -142,7 +148,7 @@ class Member:
         most = self.run.limits.steps
         return wanted if most is None else max(0, min(wanted, most - last))
 
-    def reveal(self) -> Iterator[Progress]:
+    def reveal(self) -> Iterator[Step]:
         """Go on from the best iterate with nothing hidden, so that held-out pixels are used too."""
         best, most = self.best, self.reveals(self.fit.last_step)
         if best is None or best.state is None or not most:
@@ -150,13 +156,14 @@ class Member:
         for iterate in self.iterates(self.problem, best.state):
             self.forward, self.revealed, self.fit.revealed = iterate.forward, iterate.average, iterate.step - best.step
             self.fit.seconds = time.perf_counter() - self.started
-            yield from self.report("revealing", self.fit.last_step + self.fit.revealed, None)
+            yield Step(self, "revealing", self.fit.last_step + self.fit.revealed, None)
             if self.run.control.is_stopped or self.run.is_late or self.fit.revealed >= most:
                 return
 
-    def report(self, phase: Phase, step: int, score: float | None) -> Iterator[Progress]:
-        rule = self.run.rule
-        since = self.best.step if self.best else step
-        end = self.fit.last_step if self.is_over else min(self.ceiling, max(rule.floor, since + rule.patience))
-        expected = self.taken + (end + self.reveals(end)) * (1 + self.left)  # the members to come like this one
-        return self.frame.report(phase, self.fit, step=self.taken + step, expected=expected, score=score)
+    @property
+    def expected(self) -> int:
+        """The last step, if no better score comes."""
+        rule, last = self.run.rule, self.fit.last_step
+        since = self.best.step if self.best else last
+        end = last if self.is_over else min(self.ceiling, max(rule.floor, since + rule.patience))
+        return end + self.reveals(end)

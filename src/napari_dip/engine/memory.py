@@ -40,11 +40,14 @@ class MemoryPlan:
         Bytes that may be taken; None: it cannot be told.
     tile : int or None
         Side in px of the tiles that each frame will be fitted in; None: it will be fitted whole.
+    abreast : int
+        How many fits of a frame will be made at a time.
     """
 
     needed: int
     free: int | None
     tile: int | None
+    abreast: int = 1
 
     def __str__(self) -> str:
         free = "" if self.free is None else f" of {self.free / 2**30:.1f} GiB free"
@@ -60,6 +63,7 @@ def needed(
     precision: torch.dtype,
     has_pilot: bool = False,
     tile: int | None = None,
+    abreast: int = 1,
 ) -> int:
     """Return how many bytes a run over an image takes at most, beside what the process has.
 
@@ -68,7 +72,7 @@ def needed(
     Parameters
     ----------
     priors : iterable of Prior
-        That are fitted one after another.
+        That are fitted.
     shape : tuple of int
         Of the restored image, (C, *spatial): one frame.
     guides : int
@@ -79,12 +83,15 @@ def needed(
         Whether a pilot is made first.
     tile : int, optional
         Side of the tiles; None: the image is fitted whole.
+    abreast : int
+        How many fits are made at a time.
     """
     image = math.prod(shape) * FLOAT
     fits = [_fit(prior, shape, guides=guides, precision=precision, tile=tile) for prior in priors]
+    fitting = sum(sorted(fits)[-abreast:]) + min(abreast, len(fits)) * IN_FIT * image
     if not has_pilot:
-        return max(fits) + (IN_FIT + IN_FRAME) * image + BESIDE
-    return max(max(fits) + IN_FIT * image, SOLVING + strip_bytes(shape)) + (IN_FRAME + IN_PILOT) * image + BESIDE
+        return fitting + IN_FRAME * image + BESIDE
+    return max(fitting, SOLVING + strip_bytes(shape)) + (IN_FRAME + IN_PILOT) * image + BESIDE
 
 
 @lru_cache(maxsize=64)
@@ -129,21 +136,28 @@ def plan(
     has_pilot: bool,
     free: int | None,
     tile: int | None = None,
+    abreast: int = 1,
 ) -> MemoryPlan:
     """Return what a run over an image will take, in the tiles asked for, else in the largest that memory allows.
 
-    Where it allows none, in those that take least.
+    Where it allows none, in those that take least. As many fits as wanted are made at a time only where that takes no
+    tiles.
     """
 
-    def need(side: int | None) -> int:
-        return needed(priors, shape, guides=guides, precision=precision, has_pilot=has_pilot, tile=side)
+    def need(side: int | None, at_a_time: int = 1) -> int:
+        return needed(
+            priors, shape, guides=guides, precision=precision, has_pilot=has_pilot, tile=side, abreast=at_a_time
+        )
 
     largest = max(shape[1:])
+    if tile is None or tile >= largest:
+        for at_a_time in (abreast, 1):
+            if free is None or need(None, at_a_time) <= SHARE * free:
+                return MemoryPlan(need(None, at_a_time), free, None, at_a_time)
     if tile is not None:
         side = tile if tile < largest else None
         return MemoryPlan(need(side), free, side)
-    if free is None or need(None) <= SHARE * free:
-        return MemoryPlan(need(None), free, None)
+    assert free is not None  # noqa: S101  else it is fitted whole
     sides = list(_sides(largest)) or [SMALLEST_TILE]
     for side in sides:
         if need(side) <= SHARE * free:

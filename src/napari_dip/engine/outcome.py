@@ -163,11 +163,13 @@ class Restoration:
     settings : dict
         What the run was asked for, as JSON: task, prior, rule, axes and limits.
     machine : dict
-        What else decides the bits, as JSON: versions, seed, device, precision and threads.
+        What else decides the bits, as JSON: versions, seed, device, precision, threads, and how many fits share them.
     notes : tuple of str
         What the user should know.
     taken : int
         Optimiser steps of the whole run so far, also of fits that do not count.
+    seconds : float
+        That the run has taken so far.
     under_way : str
         Where the run was when this was asked for, in words; empty: it had ended.
     """
@@ -186,6 +188,7 @@ class Restoration:
     members: Array | None = None
     outliers: npt.NDArray[np.bool_] | None = None
     taken: int = 0
+    seconds: float = 0.0
     under_way: str = ""
 
     @property
@@ -208,7 +211,7 @@ class Restoration:
         return {
             **self.machine,
             "settings": self.settings,
-            "seconds": sum(fit.seconds for fit in self.fits),
+            "seconds": self.seconds,
             "steps": self.taken,
             "best_step": self.best_step,
             "ended": self.ended,

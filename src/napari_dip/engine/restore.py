@@ -253,6 +253,7 @@ def memory_plan(
         has_pilot=not prior and bool(chosen.members),
         free=free,
         tile=_checked_tile(tile),
+        abreast=devices.abreast(where, len(priors)),
     )
 
 

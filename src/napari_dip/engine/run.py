@@ -148,8 +148,8 @@ class Run:
         """How many bytes the run may take; None: nobody said."""
         return None if self.limits.memory is None else int(self.limits.memory * 2**30)
 
-    def tile_of(self, problem: Problem, priors: tuple[Prior, ...], *, has_pilot: bool) -> int | None:
-        """Return the side of the tiles that a frame is fitted in: as asked, else what memory allows; None: whole."""
+    def planned(self, problem: Problem, priors: tuple[Prior, ...], *, has_pilot: bool) -> MemoryPlan:
+        """Return how a frame is fitted, so that memory suffices."""
         most = self.most_memory
         self.plan = plan(
             priors,
@@ -159,8 +159,9 @@ class Run:
             has_pilot=has_pilot,
             free=devices.free_memory(self.device) if most is None else most,
             tile=self.tile,
+            abreast=devices.abreast(self.device, len(priors)),
         )
-        return self.plan.tile
+        return self.plan
 
     def choose_channels(self) -> Iterator[Progress]:
         """Part the channels, unless every one of them gains from the others where that can be told.
@@ -218,6 +219,7 @@ class Run:
             machine=self.machine(),
             notes=self.notes(fits, assembly),
             taken=self.taken,
+            seconds=time.perf_counter() - self.started,
             under_way=under_way,
         )
 
@@ -257,6 +259,7 @@ class Run:
             "device": str(self.device),
             "precision": settings_of(self.precision),
             "threads": torch.get_num_threads(),
+            "abreast": self.plan.abreast if self.plan else 1,
         }
 
     @staticmethod

@@ -1,0 +1,65 @@
+"""Several works side by side, each on its share of the processor's threads."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+def abreast(works: Iterable[Iterator[T]], most: int) -> Iterator[T]:
+    """Yield what some iterators yield as it comes, so many of them advanced at a time; the next begins as one ends.
+
+    Small convolutions gain little from more threads: two works on one thread each are done sooner than one after the
+    other on both. What a work computes depends on its number of threads alone: the same bits come every time.
+
+    Parameters
+    ----------
+    works : iterable of iterator
+        Of anything but None. Each is at most one item ahead of what was taken of it, and never advanced by two threads
+        at a time.
+    most : int
+        How many share the threads that the caller has; 1: one after another, in the caller's own thread.
+    """
+    if most == 1:
+        yield from itertools.chain.from_iterable(works)
+        return
+    waiting, under_way = iter(works), dict[Future[T | None], Iterator[T]]()
+    with _threads(most) as pool:
+        for work in itertools.islice(waiting, most):
+            under_way[pool.submit(next, work, None)] = work
+        while under_way:
+            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                current: Iterator[T] | None = under_way.pop(future)
+                item = future.result()
+                if item is None:
+                    current = next(waiting, None)
+                else:
+                    yield item
+                if current is not None:
+                    under_way[pool.submit(next, current, None)] = current
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Give so many threads, among which PyTorch's threads of this one are shared out."""
+    all_of_them, ready = torch.get_num_threads(), threading.Barrier(count + 1)
+
+    def begin() -> None:
+        torch.get_num_threads()  # once in its life a thread takes over the process's number, whatever it was set to
+        torch.set_num_threads(max(1, all_of_them // count))
+        ready.wait()
+
+    with ThreadPoolExecutor(count, initializer=begin) as pool:
+        for _ in range(count):
+            pool.submit(int)
+        ready.wait()
+        torch.set_num_threads(all_of_them)  # what was set last is what threads that begin later take over
+        yield pool

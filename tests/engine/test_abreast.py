@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import napari_dip as dip
+from napari_dip.engine import devices
+from napari_dip.engine.abreast import abreast
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def counting(name, items):
+    for item in range(items):
+        yield name, item
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_every_item_of_every_work_comes_in_the_works_own_order(most):
+    lengths = {"a": 5, "b": 0, "c": 9, "d": 2}
+    found = list(abreast((counting(name, n) for name, n in lengths.items()), most))
+    for name, n in lengths.items():
+        assert [item for one, item in found if one == name] == list(range(n))
+
+
+def test_one_work_does_not_wait_for_another():
+    first, second = threading.Event(), threading.Event()
+
+    def waits_for(other, own):
+        own.set()
+        yield other.wait(10)
+
+    assert list(abreast(iter([waits_for(second, first), waits_for(first, second)]), 2)) == [True, True]
+
+
+def test_no_more_works_are_begun_than_are_wanted_at_a_time():
+    running, most = set(), []
+
+    def work(name):
+        running.add(name)
+        for _ in range(5):
+            most.append(len(running))
+            time.sleep(0.001)
+            yield name
+        running.remove(name)
+
+    assert len(list(abreast((work(name) for name in range(6)), 2))) == 30
+    assert max(most) == 2
+
+
+def test_the_callers_threads_are_shared_out_and_stay_its_own(two_threads):
+    def threads():
+        yield torch.get_num_threads()
+
+    assert list(abreast((threads() for _ in range(4)), 2)) == [1] * 4
+    assert list(abreast((threads() for _ in range(4)), 1)) == [2] * 4
+    found = []
+    other = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    other.start()
+    other.join()
+    assert (torch.get_num_threads(), found) == (2, [2])
+
+
+def test_an_error_of_a_work_is_the_callers_and_no_thread_stays():
+    def fails():
+        yield 1
+        raise ValueError("broken")
+
+    before = threading.active_count()
+    with pytest.raises(ValueError, match="broken"):
+        list(abreast(iter([counting("a", 1000), fails()]), 2))
+    assert threading.active_count() == before
+
+
+def test_what_is_left_half_way_ends_its_threads():
+    before = threading.active_count()
+    works = abreast((counting(name, 1000) for name in "abc"), 2)
+    next(works)
+    works.close()
+    assert threading.active_count() == before
+
+
+def test_members_fitted_side_by_side_are_those_that_one_thread_fits(two_threads):
+    image = np.random.default_rng(0).normal(100, 20, (48, 48)).astype(np.float32)
+    assert devices.abreast(CPU, 2) == 2
+    both = dip.restore(image, max_steps=12)
+    torch.set_num_threads(1)
+    assert devices.abreast(CPU, 2) == 1
+    alone = dip.restore(image, max_steps=12)
+    assert (both.machine["abreast"], alone.machine["abreast"]) == (2, 1)
+    assert [fit.scores for fit in both.fits] == [fit.scores for fit in alone.fits]
+    assert len(both.fits) == 2
+
+
+def test_the_steps_of_members_side_by_side_only_grow_and_come_to_what_was_expected(two_threads):
+    image = np.random.default_rng(0).normal(100, 20, (48, 48)).astype(np.float32)
+    seen = [now for now in dip.iter_restore(image, max_steps=12) if now.phase != "preparing"]
+    assert [now.step for now in seen] == sorted(now.step for now in seen)
+    assert seen[-1].step == seen[-1].expected == seen[-1].restoration().taken
+    leaders = [now.fit.member for now in seen]
+    assert leaders == sorted(leaders), "one member is told of until it ends"
+
+
+def test_a_stop_ends_all_members_and_the_first_counts(two_threads):
+    control = dip.Control()
+    image = np.random.default_rng(0).normal(100, 20, (48, 48)).astype(np.float32)
+    for now in dip.iter_restore(image, control=control):
+        if now.step >= 20:
+            control.stop()
+    result = now.restoration()
+    assert result.ended == "stopped by the user"
+    assert {fit.member for fit in result.fits} == {0}
+    assert result.taken < 40
