@@ -19,6 +19,7 @@ from napari_dip.engine.correlation import (
     blocks_of,
     coarse,
     grown,
+    in_common,
     is_even_and_correlated,
     power_in_means,
     reach,
@@ -88,6 +89,27 @@ def test_structure_is_not_taken_for_noise(name, sigma):
     image = image.reshape(*image.shape[:2], -1).transpose(2, 0, 1)
     noisy = image + np.random.default_rng(1).normal(0, sigma, image.shape)
     assert told(torch.from_numpy(noisy.astype(np.float32)) / 255) is None
+
+
+def test_what_all_channels_show_is_texture_and_what_each_shows_alone_is_noise():
+    texture, rng = correlated(20 / 255, 0.5), np.random.default_rng(3)
+    white = [rng.normal(0, 6 / 255, texture.shape) for _ in range(3)]
+    alone = [correlated(20 / 255, 0.5, seed=seed) for seed in range(3)]
+    assert told(tensor(scene() + texture + white[0])) is not None, "of one channel nobody can tell"
+    in_all, in_each = (
+        np.stack([scene() + part + more for part, more in zip(parts, white, strict=True)])
+        for parts in ([texture] * 3, alone)
+    )
+    assert told(tensor(in_all)[0]) is None
+    assert told(tensor(in_each)[0]) is not None
+    assert in_common(tensor(in_all)[0], torch.ones(3, 256, 256, dtype=torch.bool)) > 0.8
+    assert abs(in_common(tensor(in_each)[0], torch.ones(3, 256, 256, dtype=torch.bool))) < 0.1
+
+
+def test_noise_of_a_compressed_image_is_in_all_channels_and_still_found():
+    luminance, rng = correlated(20 / 255, 1.0), np.random.default_rng(3)
+    image = np.stack([scene() + luminance + rng.normal(0, 1 / 255, luminance.shape) for _ in range(3)])
+    assert told(tensor(image)[0]) is not None
 
 
 @pytest.mark.parametrize("shape", [(1, 300, 20), (3, 16, 16), (1, 40, 40)])

@@ -16,6 +16,8 @@ MOST_LEVELS = 8  # intensities that are looked at
 CALM, CALMER = 0.3, 0.1  # quantiles of the blocks of one intensity: most of the others have structure
 WHITE = {8: (0.807, 0.629), 16: (0.905, 0.796)}  # both of white noise of variance 1, by side, simulated (tests/engine)
 RATIO = 2.2  # of the power in means of 2 x 2 px to that of white noise: more, or less than 1 / this, is correlated
+FAR_RATIO = 10.0  # the same where the detail is common to all channels, as structure's is
+COMMON = 0.5  # mean correlation of two channels' detail from which on it is common to them
 UNEVEN = 1.08  # growth of that power from quantile to quantile, relative to noise's: more is structure
 UNSTEADY = 0.35  # deviation of the ratio from intensity to intensity, relative to its mean: more is structure
 PEAKED = 3.12  # fourth moment of that detail in calm blocks, relative to the squared power: more is structure
@@ -95,8 +97,9 @@ def autocorrelation(y: Tensor, known: Tensor) -> Tensor | None:
     Correlated noise and fine structure both have less power in the finest detail than in means of 2 x 2 px. Noise is
     taken for correlated only where that power is alike in all calmer blocks of one intensity, its ratio to the finest
     alike at all intensities, and its values spread as normal ones: structure is seldom all three; or where the image
-    is an even field. So noise that hardly shows beside structure passes for white, and a homogeneous texture can pass
-    for noise.
+    is an even field. Where the channels have that detail in common it must be much stronger than the finest, as in the
+    noise of a JPEG. So noise that hardly shows beside structure passes for white, and in an image of one channel a
+    homogeneous texture can pass for noise.
 
     Parameters
     ----------
@@ -135,9 +138,31 @@ def autocorrelation(y: Tensor, known: Tensor) -> Tensor | None:
     ratio, growth = (float(torch.cat(values).median()) for values in (ratios, growths))
     unsteady = max(float(values.std(correction=0) / values.mean()) for values in ratios)
     structured = growth > UNEVEN or unsteady > UNSTEADY or float(torch.cat(peaks).mean()) > PEAKED
-    if (structured or 1 / RATIO < ratio < RATIO) and not all(map(is_even_and_correlated, y, known)):
+    most = FAR_RATIO if in_common(y, known) > COMMON else RATIO
+    if (structured or 1 / RATIO < ratio < most) and not all(map(is_even_and_correlated, y, known)):
         return None
     return _from_spectra(torch.cat(spectra))
+
+
+def in_common(y: Tensor, known: Tensor) -> float:
+    """Return the mean correlation of the detail in calm blocks of an image's channels, (C, *spatial); 0 for one."""
+    side = SIDE // 2
+    found = [coarse(channel, sure) for channel, sure in zip(y, known, strict=True)]
+    whole = torch.stack([whole_blocks(sure, side, len(HIGH_PASS)) for _, sure in found]).all(0).flatten()
+    if len(y) < 2 or not bool(whole.any()):
+        return 0.0
+    blocks = torch.stack([_detail_blocks(means, side).flatten(0, 1)[whole] for means, _ in found])  # (C, blocks, side²)
+    power = blocks.square().mean(2)
+    relative = (power / power.mean(1, keepdim=True).clamp(min=1e-30)).mean(0)
+    calm = blocks[:, relative.argsort()[: max(1, int(CALM * len(relative)))]].flatten(1)
+    correlation = torch.corrcoef(calm - calm.mean(1, keepdim=True)).nan_to_num()
+    return float((correlation.sum() - correlation.trace()) / (len(y) * (len(y) - 1)))
+
+
+def _detail_blocks(planes: Tensor, side: int) -> Tensor:
+    """Return the high-passed values of the blocks of planes, (N, blocks, side²), in the order of `whole_blocks`."""
+    detail = F.conv2d(F.conv2d(planes, HIGH_PASS.view(1, 1, 1, -1)), HIGH_PASS.view(1, 1, -1, 1))
+    return F.unfold(detail, side, stride=side).mT
 
 
 def is_even_and_correlated(channel: Tensor, known: Tensor) -> bool:
