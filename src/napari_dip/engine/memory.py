@@ -25,6 +25,7 @@ SOLVING = 200 << 20  # bytes: mixtures of patches, in float64
 PER_WEIGHT = 28  # bytes: weight, gradient, two moments, and copies of all but the gradient
 BESIDE = 128 << 20  # bytes: threads, kernels and what the allocator keeps
 SHARE = 0.8  # of the free memory that a run may take
+SAMPLE = {2: 64, 3: 48}  # px a side at most, of the image on which a network is tried, by its dimensions
 STEP = 32  # px: tiles are so many, or a multiple: nothing is lost in five halvings
 
 
@@ -67,7 +68,7 @@ def needed(
 ) -> int:
     """Return how many bytes a run over an image takes at most, beside what the process has.
 
-    What the largest network keeps for its gradient is counted, on tensors that have a shape and no values.
+    What the network keeps for its gradient is counted on a small image.
 
     Parameters
     ----------
@@ -98,8 +99,10 @@ def needed(
 def _fit(prior: Prior, shape: tuple[int, ...], *, guides: int, precision: torch.dtype, tile: int | None) -> int:
     """Return the bytes of a network, its input, and what it keeps for the gradient, on one tile or the whole image."""
     spatial = shape[1:] if tile is None else tuple(min(n, tile) for n in shape[1:])
-    z = _input(prior, (shape[0], *spatial), guides, precision)
-    network = prior.network.build(z.shape[1], shape[0], spatial)
+    sample = tuple(min(n, SAMPLE[len(spatial)]) for n in spatial)
+    larger = math.prod(spatial) / math.prod(sample)
+    z = _input(prior, (shape[0], *sample), guides, precision)
+    network = prior.network.build(z.shape[1], shape[0], spatial).to_empty(device=z.device)
     own = {weight.untyped_storage()._cdata for weight in network.parameters()}
     kept: dict[int, Tensor] = {}
 
@@ -110,20 +113,21 @@ def _fit(prior: Prior, shape: tuple[int, ...], *, guides: int, precision: torch.
 
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         network(z)
-    sizes = [tensor.untyped_storage().nbytes() for tensor in kept.values()]
+    sizes = [larger * tensor.untyped_storage().nbytes() for tensor in kept.values()]
     tiles = 1 if tile is None else count(shape[1:], tile)
     weights = PER_WEIGHT * tiles * sum(weight.numel() for weight in network.parameters())
-    inputs = z.numel() * (2 * FLOAT if tiles == 1 else FLOAT + 2 * (tiles if guides else 1))
-    inputs += FLOAT * jitter_places(z.numel())
-    return sum(sizes) + 3 * max(sizes) + inputs + weights
+    values = int(larger * z.numel())
+    inputs = values * (2 * FLOAT if tiles == 1 else FLOAT + 2 * (tiles if guides else 1))
+    inputs += FLOAT * jitter_places(values)
+    return int(sum(sizes) + 3 * max(sizes)) + inputs + weights
 
 
 def _input(prior: Prior, shape: tuple[int, ...], guides: int, precision: torch.dtype) -> Tensor:
-    """Return what stands for z, (1, inputs, *spatial), without values."""
+    """Return what stands for z, (1, inputs, *spatial)."""
     guide = torch.zeros(guides, *[1] * (len(shape) - 1)) if guides else None
     small = Problem(torch.zeros(1), shape=(shape[0], *[1] * (len(shape) - 1)), guide=guide)
     channels = len(prior.source.draw(small, torch.Generator()))
-    z = torch.empty(1, channels, *shape[1:], dtype=precision, device="meta")
+    z = torch.zeros(1, channels, *shape[1:], dtype=precision)
     return z.to(memory_format=memory_format(z))
 
 
