@@ -19,8 +19,10 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from skimage import data
 from skimage.transform import resize
 
 import napari_dip as dip
@@ -117,6 +119,40 @@ def enhance(drawing: Drawing) -> None:
     task = dip.Enhance(amount=2, size=12)
     result = dip.restore(sample.image, task, max_steps=drawing.max_steps, device=drawing.device)
     drawing.save("enhance", beside(sample.image, result.image, limits=span(sample.truth), zoom=2))
+
+
+def deconvolve(drawing: Drawing) -> None:
+    """Draw a part of the deep field through the air, the same deconvolved, and the truth."""
+    sample = samples.blurred_stars()
+    part = np.s_[64:160, 64:160]
+    task = dip.Deconvolve(model=dip.MoffatPSF(5.0, beta=3.0))
+    result = dip.restore(sample.image[part], task, max_steps=drawing.max_steps, device=drawing.device)
+    print(f"deconvolve: step {result.best_step}, {result.ended}")
+    truth = sample.truth[part]
+    low, high = np.percentile(truth, [0.1, 99])
+    drawing.save("deconvolve", beside(sample.image[part], result.image, truth, limits=(low, high), zoom=3))
+
+
+def bands(drawing: Drawing) -> None:
+    """Plot what of each frequency band a decoder has learned over the steps, without and with spectral control."""
+    clean = data.camera()[80:176, 200:296] / 255
+    noisy = clean + np.random.default_rng(0).normal(0, 25 / 255, clean.shape)
+    problem = dip.Problem(torch.from_numpy(noisy.astype(np.float32))[None], (1, *clean.shape))
+    curves = {}
+    for name, control in (("plain", None), ("controlled", dip.SpectralControl(adapt=True))):
+        prior = dip.Prior(dip.Decoder(width=32, control=control), dip.Fourier(), learning_rate=0.001)
+        steps, amplitudes, errors = [], [], []
+        for iterate in dip.fit(problem, prior, torch.device("cpu")):
+            if iterate.step % 50 == 0 or iterate.step == 10:
+                shown = iterate.x[0].numpy().astype(float)
+                steps.append(iterate.step)
+                amplitudes.append(dip.fbc(shown, noisy, bands=5).magnitude[0])
+                errors.append(-10 * np.log10(np.mean((shown - clean) ** 2)))
+            if iterate.step >= (drawing.max_steps or 3000):
+                break
+        curves[name] = steps, np.array(amplitudes), np.array(errors)
+        print(f"bands, {name}: best {max(errors):.2f} dB, last {errors[-1]:.2f} dB")
+    drawing.save("bands", banded(curves))
 
 
 def stop(drawing: Drawing) -> None:
@@ -231,6 +267,34 @@ def plotted(steps: list[int], scores: list[float], errors: list[float]) -> np.nd
     return pixels
 
 
+def banded(curves: dict[str, tuple[list[int], np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Return plots side by side of bands' amplitudes and of PSNR over the steps, as pixels."""
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    figure, panels = plt.subplots(1, len(curves), figsize=(8.4, 3.4), dpi=110, layout="constrained", sharey=True)
+    others = [panel.twinx() for panel in panels]
+    for panel, other, (name, (steps, amplitudes, errors)) in zip(panels, others, curves.items(), strict=True):
+        for index, row in enumerate(amplitudes.T):
+            panel.plot(
+                steps,
+                row,
+                color=plt.get_cmap("viridis")(index / 5),
+                label=f"to {(index + 1) / 10:.1f}",
+            )
+        other.plot(steps, errors, color="tab:red", linestyle="--")
+        panel.set(title=name, xlabel="step", ylim=(0, 1.1))
+        other.set_ylim(14, 1 + max(each.max() for _, _, each in curves.values()))
+    panels[0].set_ylabel("amplitude, measurement = 1")
+    panels[0].legend(title="cycles per px", fontsize=7, title_fontsize=7)
+    others[-1].set_ylabel("PSNR in dB (dashed)", color="tab:red")
+    others[0].set_yticklabels([])
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]
+    plt.close(figure)
+    return pixels
+
+
 PICTURES: dict[str, Callable[[Drawing], None]] = {
     "before-after": before_after,
     "inpaint": inpaint,
@@ -238,6 +302,8 @@ PICTURES: dict[str, Callable[[Drawing], None]] = {
     "guided": guided,
     "deblock": deblock,
     "enhance": enhance,
+    "deconvolve": deconvolve,
+    "bands": bands,
     "stop": stop,
     "window": window,
 }
