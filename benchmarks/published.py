@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from napari_dip.engine.networks import deepest
+from napari_dip.engine.networks import halvings
 
 LEVELS, WIDTH, SKIP, INPUTS = 5, 128, 4, 32
 AMPLITUDE, JITTER, LEARNING_RATE, AVERAGING = 0.1, 1 / 30, 0.01, 0.99
@@ -40,7 +40,7 @@ def hourglass(inputs: int, outputs: int, spatial: tuple[int, ...]) -> nn.Module:
     """Return the published network; in 3-D the same with 3-D layers, and less deep where the image is small."""
     ndim = len(spatial)
     head = _LAYERS[ndim][0](WIDTH, outputs, 1)
-    return nn.Sequential(_Level(inputs, min(LEVELS, deepest(spatial)), ndim), head, nn.Sigmoid())
+    return nn.Sequential(_Level(inputs, min(LEVELS, len(halvings(spatial))), ndim), head, nn.Sigmoid())
 
 
 def reference(checkout: Path) -> Build:
@@ -51,7 +51,7 @@ def reference(checkout: Path) -> Build:
     from models.skip import skip
 
     def build(inputs: int, outputs: int, spatial: tuple[int, ...]) -> nn.Module:
-        levels = min(LEVELS, deepest(spatial))
+        levels = min(LEVELS, len(halvings(spatial)))
         network: nn.Module = skip(
             inputs, outputs, [WIDTH] * levels, [WIDTH] * levels, [SKIP] * levels, upsample_mode="bilinear",
             need_sigmoid=True, need_bias=True, pad="reflection", act_fun="LeakyReLU",

@@ -101,6 +101,18 @@ def test_a_stack_needs_a_word_and_then_does_what_it_says(tmp_path, capsys):
     assert "outside 0 to 3" in capsys.readouterr().err
 
 
+def test_the_file_of_a_volume_says_how_large_its_voxels_are_unless_the_flag_does(tmp_path):
+    volume = np.random.default_rng(0).integers(0, 1000, (8, 20, 24), dtype=np.uint16)
+    path, out, report = (tmp_path / name for name in ("stack.tif", "out.tif", "r.json"))
+    tifffile.imwrite(path, volume, imagej=True, resolution=(10.0, 10.0),
+                     metadata={"axes": "ZYX", "unit": "um", "spacing": 0.3})  # fmt: skip
+    for words, sizes in (([], [0.3, 0.1, 0.1]), (["--spacing", "2,1,1"], [2, 1, 1])):
+        assert run("denoise", path, "-o", out, "--axes", "ZYX", "--report", report, "--stop", "FixedSteps(steps=2)",
+                   "--overwrite", "--preset", "quick", *words) == 0  # fmt: skip
+        assert json.loads(report.read_text())["settings"]["spacing"] == pytest.approx(sizes)
+    assert run("denoise", path, "-o", out, "--axes", "ZYX", "--overwrite", "--spacing", "2") == 2
+
+
 def test_a_stack_without_names_is_named_by_the_flag(tmp_path):
     stack = np.random.default_rng(0).integers(0, 1000, (5, 20, 24), dtype=np.uint16)
     path, out = tmp_path / "plain.tif", tmp_path / "out.tif"

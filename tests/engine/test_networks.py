@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from napari_dip import NETWORKS, Skip
-from napari_dip.engine.networks import Conv, Norm, deepest, initialise
+from napari_dip.engine.networks import Conv, Norm, halvings, initialise
 
 CPU = torch.device("cpu")
 
@@ -93,7 +93,35 @@ def test_published_network_is_what_plain_pytorch_gives():
 
 
 def test_depth_falls_until_the_deepest_map_has_four_pixels_a_side():
-    assert [deepest((side, 64)) for side in (4, 7, 8, 16, 31, 32, 300)] == [0, 0, 1, 2, 2, 3, 4]
+    assert [len(halvings((side, 64))) for side in (4, 7, 8, 16, 31, 32, 300)] == [0, 0, 1, 2, 2, 3, 4]
+
+
+def test_coarse_voxels_are_halved_later_until_they_are_about_cubes():
+    assert halvings((32, 128, 128), (3, 1, 1)) == [(1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2), (2, 2, 2)]
+    assert halvings((64, 64, 64), (1, 1, 1)) == halvings((64, 64, 64)) == [(2, 2, 2)] * 4
+    assert halvings((64, 64, 64), (0.3, 0.1, 0.1)) == halvings((64, 64, 64), (3, 1, 1)), "the unit does not matter"
+
+
+def test_few_planes_end_the_halving_of_their_own_axis_only():
+    assert halvings((8, 128, 128)) == [(2, 2, 2)] + [(1, 2, 2)] * 4
+    assert halvings((7, 64, 64), (2, 1, 1)) == [(1, 2, 2)] * 4
+
+
+@pytest.mark.parametrize("network", VARIANTS, ids=range(len(VARIANTS)))
+@pytest.mark.parametrize("spatial", [(8, 32, 33), (13, 24, 17)])
+def test_any_voxels_give_the_size_of_the_volume_and_every_weight_a_gradient(network, spatial):
+    module = initialise(network.build(8, 3, spatial, (2.5, 1, 1)), torch.Generator().manual_seed(0), CPU)
+    x = module(torch.rand(1, 8, *spatial))
+    assert x.shape == (1, 3, *spatial)
+    (x - 0.3).square().mean().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in module.parameters())
+
+
+def test_coarse_planes_are_not_mixed_before_the_others_have_caught_up():
+    """A pixel reaches as far along Z as along X in world units, not in planes: at the first levels Z is not halved."""
+    module = Skip(down=(4, 4), up=4, skip=0, upsampling="nearest").build(1, 1, (16, 32, 32), (4, 1, 1))
+    strides = [part.stride for part in module.modules() if isinstance(part, Conv) and part.stride != 1]
+    assert strides == [(1, 2, 2), (1, 2, 2)]
 
 
 def test_options_per_level_must_fit_the_levels():

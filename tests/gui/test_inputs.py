@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from small import picture
+from small import fast, picture
 
 import napari_dip as dip
 from napari_dip.gui.options import Advanced
@@ -151,6 +151,44 @@ def test_the_plane_is_said_beside_run_and_follows_the_slider(
     qtbot.waitUntil(lambda: unplaced.place.text() == "plane z=13 of 40", timeout=1000)
     unplaced.inputs.every.setChecked(True)
     assert said(unplaced) == "every plane: 40 fits"
+
+
+def test_a_stack_is_fitted_as_one_volume_with_the_voxels_of_its_layer(
+    unplaced: DeepImagePrior, model: ViewerModel, ends: Any
+) -> None:
+    stack = model.add_image(picture(9, 20, 20), name="stack", scale=(0.3, 0.1, 0.1), units=("um", "um", "um"))
+    said(unplaced)
+    unplaced.inputs.every.setChecked(True)
+    unplaced.inputs.volume.setChecked(True)
+    assert said(unplaced) == "one volume of 9 planes"
+    assert not unplaced.inputs.every.isChecked()
+    source = unplaced.inputs.origin()
+    assert (source.axes, source.each, source.fits) == ("ZYX", "", 1)
+    assert source.spacing == pytest.approx((0.3, 0.1, 0.1))
+    fast(unplaced, steps=3).run()
+    ends(unplaced)
+    restored = model.layers["stack – denoised"]
+    assert restored.data.shape == stack.data.shape
+    assert restored.metadata["napari-dip"]["settings"]["axes"] == "ZYX"
+    assert restored.metadata["napari-dip"]["settings"]["spacing"] == pytest.approx([0.3, 0.1, 0.1])
+    unplaced.inputs.every.setChecked(True)
+    assert not unplaced.inputs.volume.isChecked()
+
+
+def test_a_series_in_time_is_no_volume(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    model.add_image(picture(9, 20, 20), name="series", axis_labels=("t", "y", "x"))
+    unplaced.inputs.volume.setChecked(True)
+    said(unplaced)
+    assert unplaced.inputs.volume.isHidden()
+    assert unplaced.inputs.origin().axes == "YX"
+
+
+def test_voxels_in_units_that_do_not_compare_have_no_size(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    model.add_image(picture(9, 20, 20), scale=(0.3, 0.1, 0.1), units=("um", "pixel", "pixel"))
+    said(unplaced)
+    assert unplaced.inputs.origin().spacing is None
+    unplaced.inputs.volume.setChecked(True)
+    assert unplaced.inputs.origin().spacing is None
 
 
 def test_every_plane_can_be_asked_for_only_of_a_stack(unplaced: DeepImagePrior, model: ViewerModel) -> None:

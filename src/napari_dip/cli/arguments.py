@@ -124,6 +124,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--outliers-out", metavar="FILE", help="1 where a value was flagged")
     parser.add_argument("--axes", metavar="ZYX", help="what each axis of IN is: Z depth, T time, C channel, S colour")
     parser.add_argument("--each", default="", metavar="Z", help="axes that get one fit per index")
+    parser.add_argument("--spacing", type=_sizes, metavar="Z,Y,X", help="size of a voxel along each axis that is "
+                        "fitted together, in one unit; default: of volumes, what the file says")  # fmt: skip
     parser.add_argument("--plane", metavar="N", help="restore one plane only: 12, or Z=12,T=0")
 
 
@@ -202,6 +204,11 @@ def _numbers(text: str) -> float | tuple[float, ...]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no number, and no list of numbers as 2,3") from None
     return values[0] if len(values) == 1 else values
+
+
+def _sizes(text: str) -> tuple[float, ...]:
+    found = _numbers(text)
+    return found if isinstance(found, tuple) else (found,)
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

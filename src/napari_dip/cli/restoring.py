@@ -237,6 +237,7 @@ def iterate(
         fill=options.fill,
         axes=picture.axes,
         each=options.each,
+        spacing=spacing_of(picture, options),
         device=options.device,
         seed=options.seed,
         keep_every=options.keep_every,
@@ -248,6 +249,16 @@ def iterate(
         tile=options.tile,
         control=control,
     )
+
+
+def spacing_of(picture: io.Picture, options: argparse.Namespace) -> tuple[float, ...] | None:
+    """Return the size of a voxel, as the flag says or else the file of a volume; None: it cannot be told."""
+    if options.spacing is not None:
+        return options.spacing  # type: ignore[no-any-return]
+    spatial = name_axes(picture.axes, picture.pixels.shape, options.each).spatial
+    if len(spatial) < 3 or len({picture.units[axis] for axis in spatial}) > 1:
+        return None
+    return tuple(picture.scale[axis] for axis in spatial)
 
 
 @contextlib.contextmanager

@@ -166,29 +166,36 @@ class Centre(nn.Module):
 class GaussianUp(nn.Module):
     """Up-sampling by a factor with a Gaussian, (N, C, *spatial) to (N, C, *factor · spatial): constants stay.
 
+    An axis whose factor is 1 stays as it is.
+
     Centres of pixels are aligned as in linear interpolation. Towards a width of 0 it becomes nearest-neighbour.
 
     Parameters
     ----------
     sigma : float
         Width, in pixels before up-sampling: a frequency f, in cycles per such pixel, keeps exp(-2 π² σ² f²).
+    factor : int or tuple of int
+        For all spatial axes, or one for each.
     """
 
-    def __init__(self, sigma: float, factor: int = 2):
+    def __init__(self, sigma: float, factor: int | tuple[int, ...] = 2):
         super().__init__()
         self.sigma, self.factor = sigma, factor
 
     def forward(self, x: Tensor) -> Tensor:
+        factors = self.factor if isinstance(self.factor, tuple) else (self.factor,) * (x.ndim - 2)
         x = x.movedim(1, -1)  # as channels-last tensors lie in memory: each axis is one product
-        for axis in range(1, x.ndim - 1):
+        for axis, factor in enumerate(factors, 1):
+            if factor == 1:
+                continue
             before, n, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
-            rows = self.matrix(n, x) @ x.reshape(math.prod(before), n, math.prod(after))
-            x = rows.reshape(*before, self.factor * n, *after)
+            rows = self.matrix(n, factor, x) @ x.reshape(math.prod(before), n, math.prod(after))
+            x = rows.reshape(*before, factor * n, *after)
         return x.movedim(-1, 1)
 
-    def matrix(self, n: int, like: Tensor) -> Tensor:
+    def matrix(self, n: int, factor: int, like: Tensor) -> Tensor:
         """Return what up-samples a row of n pixels, (factor · n, n): rows of sum 1, at the border too."""
-        places = (torch.arange(self.factor * n, device=like.device) + 0.5) / self.factor - 0.5
+        places = (torch.arange(factor * n, device=like.device) + 0.5) / factor - 0.5
         exponent = -0.5 * ((torch.arange(n, device=like.device) - places[:, None]) / self.sigma).square()
         weights = (exponent - exponent.amax(1, keepdim=True)).exp()
         return (weights / weights.sum(1, keepdim=True)).to(like.dtype)

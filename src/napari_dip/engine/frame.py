@@ -370,6 +370,8 @@ def _problem(run: Run, frame: Frame, scale: Scale) -> Problem:
     if not known.all():
         weight = torch.from_numpy(known.astype(np.float32))
         problem = dataclasses.replace(problem, weight=weight if problem.weight is None else weight * problem.weight)
+    if run.spacing:
+        problem = dataclasses.replace(problem, spacing=run.spacing)
     if run.task.floor is not None:
         floor = torch.from_numpy((run.task.floor - scale.offset) / scale.gain).float()
         problem = dataclasses.replace(problem, floor=floor)

@@ -65,6 +65,7 @@ def needed(
     has_pilot: bool = False,
     tile: int | None = None,
     abreast: int = 1,
+    spacing: tuple[float, ...] = (),
 ) -> int:
     """Return how many bytes a run over an image takes at most, beside what the process has.
 
@@ -86,9 +87,11 @@ def needed(
         Side of the tiles; None: the image is fitted whole.
     abreast : int
         How many fits are made at a time.
+    spacing : tuple of float
+        Size of a pixel along each spatial axis; empty: alike along all.
     """
     image = math.prod(shape) * FLOAT
-    fits = [_fit(prior, shape, guides=guides, precision=precision, tile=tile) for prior in priors]
+    fits = [_fit(prior, shape, guides=guides, precision=precision, tile=tile, spacing=spacing) for prior in priors]
     fitting = sum(sorted(fits)[-abreast:]) + min(abreast, len(fits)) * IN_FIT * image
     if not has_pilot:
         return fitting + IN_FRAME * image + BESIDE
@@ -96,13 +99,21 @@ def needed(
 
 
 @lru_cache(maxsize=64)
-def _fit(prior: Prior, shape: tuple[int, ...], *, guides: int, precision: torch.dtype, tile: int | None) -> int:
+def _fit(
+    prior: Prior,
+    shape: tuple[int, ...],
+    *,
+    guides: int,
+    precision: torch.dtype,
+    tile: int | None,
+    spacing: tuple[float, ...],
+) -> int:
     """Return the bytes of a network, its input, and what it keeps for the gradient, on one tile or the whole image."""
     spatial = shape[1:] if tile is None else tuple(min(n, tile) for n in shape[1:])
     sample = tuple(min(n, SAMPLE[len(spatial)]) for n in spatial)
     larger = math.prod(spatial) / math.prod(sample)
     z = _input(prior, (shape[0], *sample), guides, precision)
-    network = prior.network.build(z.shape[1], shape[0], spatial).to_empty(device=z.device)
+    network = prior.network.build(z.shape[1], shape[0], spatial, spacing).to_empty(device=z.device)
     own = {weight.untyped_storage()._cdata for weight in network.parameters()}
     kept: dict[int, Tensor] = {}
 
@@ -141,6 +152,7 @@ def plan(
     free: int | None,
     tile: int | None = None,
     abreast: int = 1,
+    spacing: tuple[float, ...] = (),
 ) -> MemoryPlan:
     """Return what a run over an image will take, in the tiles asked for, else in the largest that memory allows.
 
@@ -150,7 +162,14 @@ def plan(
 
     def need(side: int | None, at_a_time: int = 1) -> int:
         return needed(
-            priors, shape, guides=guides, precision=precision, has_pilot=has_pilot, tile=side, abreast=at_a_time
+            priors,
+            shape,
+            guides=guides,
+            precision=precision,
+            has_pilot=has_pilot,
+            tile=side,
+            abreast=at_a_time,
+            spacing=spacing,
         )
 
     largest = max(shape[1:])

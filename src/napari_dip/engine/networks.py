@@ -22,6 +22,10 @@ from napari_dip.engine.controlled import (
 )
 
 SMALLEST_MAP = 4  # px a side of the deepest feature map; below this a level only blurs
+LIKE = math.sqrt(2)  # an axis whose voxels are so many times as large as the finest is not halved with it
+
+Factors = tuple[int, ...]
+"""By what each axis is divided on the way down: 2, or 1 where it stays."""
 
 T = TypeVar("T")
 Mode = Literal["linear", "nearest"]
@@ -31,7 +35,7 @@ Control = Annotated[SpectralControl | None, {"tooltip": "Keeps the network from 
 class Network(Protocol):
     """What every network of this file is: a description that builds a module."""
 
-    def build(self, inputs: int, outputs: int, spatial: tuple[int, ...]) -> nn.Module:
+    def build(self, inputs: int, outputs: int, spatial: tuple[int, ...], spacing: tuple[float, ...] = ()) -> nn.Module:
         """Return an uninitialised module on the meta device.
 
         Parameters
@@ -40,6 +44,8 @@ class Network(Protocol):
             Channels of the network's input z and of the image.
         spatial : tuple of int
             Size of the image, (Y, X) or (Z, Y, X): how deep the network can be.
+        spacing : tuple of float
+            Size of a voxel along each of these axes, in one unit; empty: alike along all.
 
         Returns
         -------
@@ -55,7 +61,7 @@ class Skip:
 
     Every level halves the image (rounding up), convolves once more, hands on to the next level, doubles the
     answer and joins it to a 1x1 projection of its own input. Options given as one value hold for all levels;
-    a tuple has one per level, the finest first.
+    a tuple has one per level, the finest first. Which axes a level halves, `halvings` says.
     """
 
     down: tuple[int, ...] = (64, 64, 64, 64, 64)
@@ -86,8 +92,8 @@ class Skip:
         """Return the network of the denoising and super-resolution experiments of Ulyanov et al. 2018."""
         return cls(down=(128,) * 5, up=128, skip=4, padding="reflect", sigmoid=True)
 
-    def build(self, inputs: int, outputs: int, spatial: tuple[int, ...]) -> nn.Module:
-        levels = min(len(self.down), deepest(spatial))
+    def build(self, inputs: int, outputs: int, spatial: tuple[int, ...], spacing: tuple[float, ...] = ()) -> nn.Module:
+        levels = halvings(spatial, spacing)[: len(self.down)]
         with torch.device("meta"):
             return _Hourglass(self, inputs=inputs, outputs=outputs, ndim=len(spatial), levels=levels)
 
@@ -97,9 +103,31 @@ def memory_format(maps: Tensor) -> torch.memory_format:
     return {4: torch.channels_last, 5: torch.channels_last_3d}[maps.ndim]
 
 
-def deepest(spatial: tuple[int, ...]) -> int:
-    """Return how many times an image can be halved before a side is under `SMALLEST_MAP` pixels (0 or more)."""
-    return max(0, math.floor(math.log2(min(spatial) / SMALLEST_MAP)))
+def halvings(spatial: tuple[int, ...], spacing: tuple[float, ...] = ()) -> list[Factors]:
+    """Return which axes each level of a network halves, the finest level first.
+
+    Those whose voxels are about as small as the smallest, so that voxels become cubes on the way down and the network
+    sees about as far along every axis. No axis is halved to under `SMALLEST_MAP` pixels: in a plane the levels end
+    there, in a volume, which may have few planes, the other axes go on.
+
+    Parameters
+    ----------
+    spatial : tuple of int
+        Size of the image.
+    spacing : tuple of float
+        Size of a voxel along each axis, in one unit; empty: alike along all.
+    """
+    sizes, voxels = tuple(map(float, spatial)), spacing or (1.0,) * len(spatial)
+    found: list[Factors] = []
+    while True:
+        long = [size >= 2 * SMALLEST_MAP for size in sizes]
+        if not any(long) or (len(sizes) == 2 and not all(long)):
+            return found
+        finest = min(voxel for voxel, is_long in zip(voxels, long, strict=True) if is_long)
+        factors = tuple(1 + (is_long and voxel < LIKE * finest) for voxel, is_long in zip(voxels, long, strict=True))
+        found.append(factors)
+        sizes = tuple(size / factor for size, factor in zip(sizes, factors, strict=True))
+        voxels = tuple(voxel * factor for voxel, factor in zip(voxels, factors, strict=True))
 
 
 def initialise(module: nn.Module, generator: torch.Generator, device: torch.device) -> nn.Module:
@@ -139,7 +167,7 @@ class Conv(nn.Module):
         kernel: int,
         *,
         ndim: int,
-        stride: int = 1,
+        stride: int | Factors = 1,
         padding: str = "zeros",
         bound: float | None = None,
         exact: bool = False,
@@ -212,21 +240,21 @@ class Decoder:
         """Return the network of the denoising and deblocking experiments of Shi et al. 2022, with its bound."""
         return cls(width=128, padding="reflect", sigmoid=True, control=SpectralControl(bound))
 
-    def build(self, inputs: int, outputs: int, spatial: tuple[int, ...]) -> nn.Module:
-        levels = min(self.depth, deepest(spatial))
+    def build(self, inputs: int, outputs: int, spatial: tuple[int, ...], spacing: tuple[float, ...] = ()) -> nn.Module:
+        levels = halvings(spatial, spacing)[: self.depth]
         with torch.device("meta"):
             return _Up(self, inputs=inputs, outputs=outputs, ndim=len(spatial), levels=levels)
 
 
 class _Up(nn.Module):
-    def __init__(self, spec: Decoder, *, inputs: int, outputs: int, ndim: int, levels: int):
+    def __init__(self, spec: Decoder, *, inputs: int, outputs: int, ndim: int, levels: list[Factors]):
         super().__init__()
         self.levels = levels
-        self.start = self.pair(spec, inputs, ndim=ndim, level=levels)
+        self.start = self.pair(spec, inputs, ndim=ndim, level=len(levels))
         self.doubles = nn.ModuleList()
         self.blocks = nn.ModuleList()
-        for level in reversed(range(levels)):
-            self.doubles.append(_doubling(_level(spec.upsampling, level), spec.control, level=level, ndim=ndim))
+        for level in reversed(range(len(levels))):
+            self.doubles.append(_doubling(_level(spec.upsampling, level), spec.control, level, levels[level]))
             self.blocks.append(self.pair(spec, spec.width, ndim=ndim, level=level))
         self.head = _head(spec.width, outputs, control=spec.control, ndim=ndim)
         self.sigmoid = spec.sigmoid
@@ -238,8 +266,8 @@ class _Up(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         sizes = [tuple(z.shape[2:])]
-        for _ in range(self.levels):
-            sizes.append(tuple(-(-n // 2) for n in sizes[-1]))
+        for factors in self.levels:
+            sizes.append(tuple(-(-n // factor) for n, factor in zip(sizes[-1], factors, strict=True)))
         x = self.start(F.interpolate(z, sizes.pop(), mode="nearest"))
         for double, block in zip(self.doubles, self.blocks, strict=True):
             x = block(_cut(double(x), sizes.pop()))
@@ -248,14 +276,14 @@ class _Up(nn.Module):
 
 
 class _Hourglass(nn.Module):
-    def __init__(self, spec: Skip, *, inputs: int, outputs: int, ndim: int, levels: int):
+    def __init__(self, spec: Skip, *, inputs: int, outputs: int, ndim: int, levels: list[Factors]):
         super().__init__()
         body: nn.Module = nn.Identity()
-        width = spec.down[0] if levels == 0 else _level(spec.up, 0)
-        if levels == 0:
-            body = _block(inputs, width, 3, spec=spec, ndim=ndim, level=0)
-        else:
+        width = _level(spec.up, 0) if levels else spec.down[0]
+        if levels:
             body = _Level(spec, 0, inputs=inputs, ndim=ndim, levels=levels)
+        else:
+            body = _block(inputs, width, 3, spec=spec, ndim=ndim, level=0)
         self.body = body
         self.head = _head(width, outputs, control=spec.control, ndim=ndim)
         self.sigmoid = spec.sigmoid
@@ -267,13 +295,13 @@ class _Hourglass(nn.Module):
 
 
 class _Level(nn.Module):
-    def __init__(self, spec: Skip, level: int, *, inputs: int, ndim: int, levels: int):
+    def __init__(self, spec: Skip, level: int, *, inputs: int, ndim: int, levels: list[Factors]):
         super().__init__()
         width, up, skip = spec.down[level], _level(spec.up, level), _level(spec.skip, level)
         kernel = _level(spec.kernel_down, level)
-        last = level + 1 == levels
+        last = level + 1 == len(levels)
         self.down = nn.Sequential(
-            *_halve(inputs, width, kernel, spec=spec, ndim=ndim, level=level),
+            *_halve(inputs, width, kernel, spec=spec, level=level, factors=levels[level]),
             *_block(width, width, kernel, spec=spec, ndim=ndim, level=level),
         )
         self.deeper = nn.Identity() if last else _Level(spec, level + 1, inputs=width, ndim=ndim, levels=levels)
@@ -285,7 +313,7 @@ class _Level(nn.Module):
         )
         if spec.mix:
             self.up.extend(_block(up, up, 1, spec=spec, ndim=ndim, level=level))
-        self.doubling = _doubling(_level(spec.upsampling, level), spec.control, level=level, ndim=ndim)
+        self.doubling = _doubling(_level(spec.upsampling, level), spec.control, level, levels[level])
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[2:]
@@ -311,14 +339,14 @@ class _Joined(torch.autograd.Function):
 
 
 class _Double(nn.Module):
-    """Doubles maps by interpolation."""
+    """Doubles maps by interpolation, along the axes that were halved."""
 
-    def __init__(self, mode: str):
+    def __init__(self, mode: str, factors: Factors):
         super().__init__()
-        self.mode = mode
+        self.mode, self.factors = mode, tuple(map(float, factors))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, scale_factor=2, mode=self.mode)
+        return F.interpolate(x, scale_factor=self.factors, mode=self.mode)
 
 
 def _block(inputs: int, outputs: int, kernel: int, *, spec: Skip | Decoder, ndim: int, level: int) -> nn.Sequential:
@@ -329,17 +357,24 @@ def _block(inputs: int, outputs: int, kernel: int, *, spec: Skip | Decoder, ndim
     )
 
 
-def _halve(inputs: int, outputs: int, kernel: int, *, spec: Skip, ndim: int, level: int) -> Iterable[nn.Module]:
-    stride = 2 if spec.downsampling == "stride" else 1
+def _halve(inputs: int, outputs: int, kernel: int, *, spec: Skip, level: int, factors: Factors) -> Iterable[nn.Module]:
+    ndim, stride = len(factors), factors if spec.downsampling == "stride" else 1
     yield _conv(inputs, outputs, kernel, spec=spec, ndim=ndim, level=level, stride=stride)
     if spec.downsampling == "average":
-        yield (nn.AvgPool2d if ndim == 2 else nn.AvgPool3d)(2, ceil_mode=True)
+        yield (nn.AvgPool2d if ndim == 2 else nn.AvgPool3d)(factors, ceil_mode=True)  # type: ignore[arg-type]
     yield Norm(outputs) if spec.control is None else Centre(outputs)
     yield nn.LeakyReLU(spec.slope, inplace=True)
 
 
 def _conv(
-    inputs: int, outputs: int, kernel: int, *, spec: Skip | Decoder, ndim: int, level: int, stride: int = 1
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    *,
+    spec: Skip | Decoder,
+    ndim: int,
+    level: int,
+    stride: int | Factors = 1,
 ) -> Conv:
     if (control := spec.control) is None:
         return Conv(inputs, outputs, kernel, ndim=ndim, stride=stride, padding=spec.padding)
@@ -356,9 +391,9 @@ def _head(inputs: int, outputs: int, *, control: SpectralControl | None, ndim: i
     return Conv(inputs, outputs, 1, ndim=ndim, bound=control.head, exact=control.exact)
 
 
-def _doubling(upsampling: str, control: SpectralControl | None, *, level: int, ndim: int) -> nn.Module:
+def _doubling(upsampling: str, control: SpectralControl | None, level: int, factors: Factors) -> nn.Module:
     sigma = None if control is None else at_level(control.sigma, level)
-    return _Double(_interpolation(upsampling, ndim)) if sigma is None else GaussianUp(sigma)
+    return _Double(_interpolation(upsampling, len(factors)), factors) if sigma is None else GaussianUp(sigma, factors)
 
 
 def _cut(x: Tensor, size: Iterable[int]) -> Tensor:

@@ -131,6 +131,8 @@ class Problem:
         Another image of the scene, (G, *spatial), on the grid of x, scaled.
     finish : callable
         x to what is shown: detail boosted, for example.
+    spacing : tuple of float
+        Size of a pixel of x along each spatial axis, in one unit; empty: alike along all.
     notes : tuple of str
         What the user is to be told with the result.
     removed : Tensor, optional
@@ -152,6 +154,7 @@ class Problem:
     noise: NoiseModel | None = None
     guide: Tensor | None = None
     finish: Callable[[Tensor], Tensor] = identity
+    spacing: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
     removed: Tensor | None = None
     pilot_share: float | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -32,6 +32,7 @@ def reconstruct(
     span: Span | None = None,
     floor: float | None = None,
     axes: str | None = None,
+    spacing: Sequence[float] | None = None,
     prior: Prior | None = None,
     stop: StoppingRule | None = None,
     preset: Preset | str = "standard",
@@ -47,9 +48,9 @@ def reconstruct(
     """Return the image that data come from: `iter_reconstruct`, which describes the parameters, run to its end."""
     progress = None
     for progress in iter_reconstruct(  # noqa: B007
-        y, forward, shape, is_linear=is_linear, span=span, floor=floor, axes=axes, prior=prior, stop=stop,
-        preset=preset, device=device, seed=seed, keep_every=keep_every, max_steps=max_steps, max_seconds=max_seconds,
-        max_memory=max_memory, tile=tile, control=control,
+        y, forward, shape, is_linear=is_linear, span=span, floor=floor, axes=axes, spacing=spacing, prior=prior,
+        stop=stop, preset=preset, device=device, seed=seed, keep_every=keep_every, max_steps=max_steps,
+        max_seconds=max_seconds, max_memory=max_memory, tile=tile, control=control,
     ):  # fmt: skip
         pass
     assert progress is not None  # noqa: S101  a run takes at least one step
@@ -65,6 +66,7 @@ def iter_reconstruct(
     span: Span | None = None,
     floor: float | None = None,
     axes: str | None = None,
+    spacing: Sequence[float] | None = None,
     prior: Prior | None = None,
     stop: StoppingRule | None = None,
     preset: Preset | str = "standard",
@@ -99,7 +101,7 @@ def iter_reconstruct(
         No pixel of the image is lower.
     axes : str, optional
         A letter for each axis of the image: Y, X, Z spatial, C channels, S colours. None: YX or YXS.
-    prior, stop, preset, device, seed, keep_every, max_steps, max_seconds, max_memory, tile, control
+    spacing, prior, stop, preset, device, seed, keep_every, max_steps, max_seconds, max_memory, tile, control
         As of `iter_restore`.
 
     Returns
@@ -122,7 +124,7 @@ def iter_reconstruct(
         raise ValueError(f"span = {span} must be two finite numbers, the lower one first")
     task = Reconstruct(data, forward, layout, (float(low), float(high)), floor, is_linear)
     progress = iter_restore(
-        task.blank(), task, prior, stop, preset=preset, axes=layout.letters, device=device, seed=seed,
+        task.blank(), task, prior, stop, preset=preset, axes=layout.letters, spacing=spacing, device=device, seed=seed,
         keep_every=keep_every, max_steps=max_steps, max_seconds=max_seconds, max_memory=max_memory, tile=tile,
         control=control,
     )  # fmt: skip

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -66,6 +67,7 @@ def restore(
     fill: bool = False,
     axes: str | None = None,
     each: str = "",
+    spacing: Sequence[float] | None = None,
     device: str = "auto",
     seed: int = 0,
     keep_every: int = 0,
@@ -82,7 +84,7 @@ def restore(
     progress = None
     for progress in iter_restore(  # noqa: B007
         image, task, prior, stop, preset=preset, missing=missing, saturation=saturation, outliers=outliers,
-        fill=fill, axes=axes, each=each, device=device, seed=seed, keep_every=keep_every,
+        fill=fill, axes=axes, each=each, spacing=spacing, device=device, seed=seed, keep_every=keep_every,
         members=members, dtype=dtype, max_steps=max_steps, max_seconds=max_seconds,
         max_memory=max_memory, tile=tile, out=out, control=control,
     ):  # fmt: skip
@@ -104,6 +106,7 @@ def iter_restore(
     fill: bool = False,
     axes: str | None = None,
     each: str = "",
+    spacing: Sequence[float] | None = None,
     device: str = "auto",
     seed: int = 0,
     keep_every: int = 0,
@@ -143,6 +146,9 @@ def iter_restore(
         A letter per axis: Y, X, Z spatial; C channels; S colour samples; others repeated. None: YX or YXS.
     each : str
         Letters of spatial axes that get one fit per index instead, such as "Z"; all share one intensity scale.
+    spacing : sequence of float, optional
+        Size of a pixel along each axis that is fitted together, in the image's order and in one unit, such as
+        (0.3, 0.1, 0.1) for Z, Y, X: networks halve an axis of coarse voxels less often. None: alike along all.
     device : str
         "auto", "cuda", "mps" or "cpu".
     seed : int
@@ -195,6 +201,7 @@ def iter_restore(
         image=values,
         axes=axes_,
         grid=grid,
+        spacing=_spacing(spacing, axes_, grid),
         task=task,
         prior=prior or chosen.prior,
         members=() if prior else chosen.members,
@@ -224,6 +231,7 @@ def memory_plan(
     preset: Preset | str = "standard",
     axes: str | None = None,
     each: str = "",
+    spacing: Sequence[float] | None = None,
     device: str = "auto",
     max_memory: float | None = None,
     tile: int | None = None,
@@ -254,6 +262,7 @@ def memory_plan(
         free=free,
         tile=_checked_tile(tile),
         abreast=devices.abreast(where, len(priors)),
+        spacing=_spacing(spacing, axes_, grid),
     )
 
 
@@ -293,6 +302,18 @@ def _checked(image: Any, axes: str | None, each: str) -> tuple[Any, Axes]:
     if kind.kind not in "biuf":
         raise TypeError(f"An image of dtype {kind} has no intensities to restore")
     return image, name_axes(axes, tuple(image.shape), each)
+
+
+def _spacing(spacing: Sequence[float] | None, axes: Axes, grid: Axes) -> tuple[float, ...]:
+    """Return the size of the restored image's pixels along its spatial axes; none where nobody said."""
+    if spacing is None:
+        return ()
+    sizes = tuple(map(float, spacing))
+    letters = "".join(axes.letters[axis] for axis in axes.spatial)
+    if len(sizes) != len(letters) or not all(0 < size < math.inf for size in sizes):
+        raise ValueError(f"spacing={sizes} must be {len(letters)} finite numbers above 0, one for each of {letters}")
+    ratios = (axes.shape[axis] / grid.shape[axis] for axis in axes.spatial)
+    return tuple(size * ratio for size, ratio in zip(sizes, ratios, strict=True))
 
 
 def _checked_tile(tile: int | None) -> int | None:

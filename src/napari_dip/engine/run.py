@@ -47,6 +47,7 @@ class Run:
     image: Any
     axes: Axes
     grid: Axes
+    spacing: tuple[float, ...]  # of the restored image's pixels
     task: Task
     prior: Prior
     members: tuple[Prior, ...]
@@ -160,6 +161,7 @@ class Run:
             free=devices.free_memory(self.device) if most is None else most,
             tile=self.tile,
             abreast=devices.abreast(self.device, len(priors)),
+            spacing=problem.spacing,
         )
         return self.plan
 
@@ -236,6 +238,7 @@ class Run:
             "each": self.axes.each,
             "shape": list(self.axes.shape),
             "grid": list(self.grid.shape),
+            "spacing": list(self.spacing),
             "scale": {"offset": self.scale.offset.tolist(), "gain": self.scale.gain.tolist()},
             "dtype": str(self.dtype),
             "missing": settings_of(self.missing.masks),

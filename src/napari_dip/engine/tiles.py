@@ -175,7 +175,7 @@ def jitter_places(size: int) -> int:
 
 def _started(prior: Prior, z: Tensor, problem: Problem, draws: torch.Generator, device: torch.device) -> nn.Module:
     """Return a network for a problem as it is before its first step."""
-    network = prior.network.build(z.shape[1], problem.shape[0], problem.shape[1:])
+    network = prior.network.build(z.shape[1], problem.shape[0], problem.shape[1:], problem.spacing)
     return initialise(network, draws, device).to(memory_format=memory_format(z))  # type: ignore[call-overload,no-any-return]
 
 

@@ -49,7 +49,13 @@ class Need(Line):
         said = ""
         if self.origin is not None:
             try:
-                plan = dip.memory_plan(self.origin, axes=self.origin.axes, each=self.origin.each, **self.settings)
+                plan = dip.memory_plan(
+                    self.origin,
+                    axes=self.origin.axes,
+                    each=self.origin.each,
+                    spacing=self.origin.spacing,
+                    **self.settings,
+                )
                 said = f"Memory: {plan}"
             except (ValueError, TypeError):  # the run would be refused too, and says why
                 said = ""

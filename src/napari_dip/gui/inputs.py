@@ -16,7 +16,18 @@ import napari_dip as dip
 from napari_dip.engine.problem import Role
 from napari_dip.gui.editors import caption, guard_wheel
 from napari_dip.gui.form import CHOICES, ChoiceEdit, Row, image_fields, mask_fields
-from napari_dip.gui.layers import Origin, beside, describe, jpeg_tables, level, marked, mismatch, origin, shown_plane
+from napari_dip.gui.layers import (
+    Origin,
+    beside,
+    depth,
+    describe,
+    jpeg_tables,
+    level,
+    marked,
+    mismatch,
+    origin,
+    shown_plane,
+)
 
 SOON = 60  # ms; changes that come together are looked at once
 
@@ -75,7 +86,8 @@ class Inputs(QWidget):
         self._make()
         self._lay_out()
         self.image.currentIndexChanged.connect(self.soon)
-        self.every.toggled.connect(self.soon)
+        self.every.toggled.connect(self._every_toggled)
+        self.volume.toggled.connect(self._volume_toggled)
         self.task_edit.changed.connect(self.soon)
         self.labels.currentIndexChanged.connect(self._labels_chosen)
         self.values.currentIndexChanged.connect(self.soon)
@@ -87,6 +99,8 @@ class Inputs(QWidget):
         self.image = LayerCombo(Image, "The image layer that is restored; it stays as it is")
         self.every = QCheckBox("Every plane in turn")
         self.every.setToolTip("One fit for each plane of the stack, all with one intensity scale; else only the shown")
+        self.volume = QCheckBox("As one volume")
+        self.volume.setToolTip("One fit in three dimensions: planes help each other, and a PSF may be one of a volume")
         self.task_edit = ChoiceEdit(CHOICES[dip.Task])
         self.task_edit.column.setContentsMargins(0, 0, 0, 0)
         self.labels = LayerCombo(Labels, "The labels layer that marks missing pixels: paint what is to be filled")
@@ -108,6 +122,7 @@ class Inputs(QWidget):
         grid.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         grid.addRow(caption("Image", self.image.toolTip()), self.image)
         grid.addRow(self.every)
+        grid.addRow(self.volume)
         grid.addRow(caption("Task", "What is done to the image"), self.task_edit.combo)
         grid.addRow(caption("Missing", self.labels.toolTip()), self.labels)
         grid.addRow(caption("Marked by", self.values.toolTip()), self.values)
@@ -127,16 +142,21 @@ class Inputs(QWidget):
     def plane(self) -> tuple[int, ...] | None:
         """The displayed plane of the image; None: every plane."""
         layer = self.image.layer
-        return None if layer is None or self.is_every else shown_plane(layer, self.viewer.dims)
+        return None if layer is None or self.is_every or self.is_volume else shown_plane(layer, self.viewer.dims)
 
     @property
     def is_every(self) -> bool:
         layer = self.image.layer
         return layer is not None and layer.ndim > 2 and self.every.isChecked()
 
+    @property
+    def is_volume(self) -> bool:
+        layer = self.image.layer
+        return layer is not None and bool(depth(layer)) and self.volume.isChecked()
+
     def origin(self) -> Origin:
         """Return what is restored; there must be an image layer."""
-        return origin(self.image.layer, self.plane)
+        return origin(self.image.layer, self.plane, is_volume=self.is_volume)
 
     def task(self) -> dip.Task:
         """Return the task, with what the labels layer marks in its mask field, and its other images."""
@@ -166,9 +186,13 @@ class Inputs(QWidget):
         layer = self.image.layer
         if layer is None or layer.ndim == 2:
             return ""
-        if not self.is_every:
+        if not self.is_every and not self.is_volume:
             return describe(layer, shown_plane(layer, self.viewer.dims))
-        fits = self.origin().fits
+        source = self.origin()
+        fits = source.fits
+        if self.is_volume:
+            what = f"volume of {source.shape[source.axes.index('Z')]} planes"
+            return f"one {what}" if fits == 1 else f"every {what}: {fits:,} fits"
         return f"every plane: {fits:,} fits" if fits > 1 else "every plane: one fit"
 
     def reason(self) -> str | None:
@@ -224,7 +248,18 @@ class Inputs(QWidget):
     @property
     def _here(self) -> str:
         layer = self.image.layer
-        return " on this plane" if layer is not None and layer.ndim > 2 and not self.is_every else ""
+        whole = self.is_every or self.is_volume
+        return " on this plane" if layer is not None and layer.ndim > 2 and not whole else ""
+
+    def _every_toggled(self, is_on: bool) -> None:
+        if is_on:
+            self.volume.setChecked(False)
+        self.soon()
+
+    def _volume_toggled(self, is_on: bool) -> None:
+        if is_on:
+            self.every.setChecked(False)
+        self.soon()
 
     def soon(self, *_: object) -> None:
         """Look at everything again once the present changes are over."""
@@ -235,6 +270,7 @@ class Inputs(QWidget):
         self.timer.stop()
         layer = self.image.layer
         self.grid.setRowVisible(self.every, layer is not None and layer.ndim > 2)
+        self.grid.setRowVisible(self.volume, layer is not None and bool(depth(layer)))
         for widget in (self.labels, self.values, self.statement):
             self.grid.setRowVisible(widget, self.needs_mask)
         for (task, _), combo in self.others.items():

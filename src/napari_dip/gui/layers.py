@@ -81,6 +81,21 @@ class Origin:
         """How many fits a run takes."""
         return int(np.prod([self.shape[axis] for axis in self.layout.repeated], dtype=int))
 
+    @property
+    def spacing(self) -> tuple[float, ...] | None:
+        """Size of a voxel along the axes of a volume, in one unit; None for planes, and where units do not agree."""
+        spatial = self.layout.spatial
+        if len(spatial) < 3:
+            return None
+        shown = [axis for axis, i in enumerate(self.index) if isinstance(i, slice)]
+        scale, units = self.transform["scale"], self.transform["units"]
+        axes = [shown[axis] for axis in spatial]
+        try:
+            ratios = [pint.Quantity(1, units[axis]).to(units[axes[-1]]).magnitude for axis in axes]
+        except pint.DimensionalityError:
+            return None
+        return tuple(abs(float(scale[axis])) * float(ratio) for axis, ratio in zip(axes, ratios, strict=True))
+
     def read(self) -> Any:
         """Return what is restored; of a lazy array only the chosen plane is read."""
         is_whole = all(isinstance(i, slice) for i in self.index)
@@ -148,7 +163,7 @@ def _largest(values: Array) -> float:
     return (float(np.percentile(known, 99.8)) if known.size else 1.0) or 1.0
 
 
-def origin(layer: Image, plane: tuple[int, ...] | None) -> Origin:
+def origin(layer: Image, plane: tuple[int, ...] | None, *, is_volume: bool = False) -> Origin:
     """Return what to restore of a layer.
 
     Parameters
@@ -158,6 +173,8 @@ def origin(layer: Image, plane: tuple[int, ...] | None) -> Origin:
     plane : tuple of int, optional
         The axes of the layer that are shown are restored at this position of the others; None: every plane in
         turn, with one intensity scale.
+    is_volume : bool
+        Whether planes are fitted together instead, where the layer has a depth: see `depth`.
     """
     array = level(layer)
     letters = axis_letters(layer)
@@ -167,6 +184,8 @@ def origin(layer: Image, plane: tuple[int, ...] | None) -> Origin:
     )
     if plane is None:
         axes, each = letters, "Z" if "Z" in letters else ""
+        if is_volume:
+            axes, each = letters.replace(depth(layer), "Z"), ""
     else:
         axes, each = "YXS" if layer.rgb else "YX", ""
     look = {name: getattr(layer, name) for name in LOOK}
@@ -242,6 +261,15 @@ def axis_letters(layer: Image) -> str:
         known = {axis: letter for axis, letter in known.items() if letter != "C"}
     spare = iter(SPARE)
     return "".join(known.get(axis) or next(spare) for axis in range(layer.ndim)) + ("S" if layer.rgb else "")
+
+
+def depth(layer: Image) -> str:
+    """Return the letter of the axis that is a volume's depth: Z, or the last one whose meaning is not known.
+
+    Empty where there is none.
+    """
+    letters = axis_letters(layer)
+    return "Z" if "Z" in letters else next((letter for letter in reversed(letters) if letter in SPARE), "")
 
 
 def is_name(label: str) -> bool:
