@@ -113,6 +113,16 @@ def test_the_file_of_a_volume_says_how_large_its_voxels_are_unless_the_flag_does
     assert run("denoise", path, "-o", out, "--axes", "ZYX", "--overwrite", "--spacing", "2") == 2
 
 
+def test_a_small_image_does_not_refine_a_psf_and_that_is_said(noisy, tmp_path, capsys):
+    report = tmp_path / "r.json"
+    assert run("deconvolve", noisy, "-o", tmp_path / "out.tif", "--model", "GaussianPSF(fwhm=2)", "--refine",
+               "--report", report, "--preset", "plain", "--stop", "FixedSteps(steps=2)") == 0  # fmt: skip
+    assert "The PSF was not refined: the image does not tell its width" in capsys.readouterr().err
+    told = json.loads(report.read_text())
+    assert told["settings"]["task"]["refine"] is True
+    assert told["fits"][0]["psf"] is None
+
+
 def test_a_stack_without_names_is_named_by_the_flag(tmp_path):
     stack = np.random.default_rng(0).integers(0, 1000, (5, 20, 24), dtype=np.uint16)
     path, out = tmp_path / "plain.tif", tmp_path / "out.tif"

@@ -19,6 +19,7 @@ from napari_dip.engine.assembly import Restored
 from napari_dip.engine.blocks import Frame, Scale, law_of
 from napari_dip.engine.channels import joint_gains
 from napari_dip.engine.comparison import Gain, gains
+from napari_dip.engine.convolve import Convolution
 from napari_dip.engine.correlation import reach
 from napari_dip.engine.member import Member, Step
 from napari_dip.engine.noise import NoiseRecord, estimate_noise, model_of, record_of
@@ -32,6 +33,7 @@ from napari_dip.engine.spectral import BandMeter
 from napari_dip.engine.tasks import InUnits, Task
 from napari_dip.engine.uncertainty import Spread, spread_of
 from napari_dip.engine.variation import total_variation
+from napari_dip.engine.width import told_width, widened
 
 if TYPE_CHECKING:
     from napari_dip.engine.run import Run
@@ -71,6 +73,7 @@ class FrameFit:
 
     def progress(self) -> Iterator[Progress]:
         run = self.run
+        yield from self.judge_psf()
         hidden, _ = run.rule.start(self.problem, run.seed)
         yield from self.prepare(hidden)
         problem = self.problem
@@ -124,6 +127,27 @@ class FrameFit:
         pilot = yield from self.followed(make_pilot(*on_device, seed=run.seed, passes=run.passes))
         self.pilot = pilot and pilot.to(run.device)
 
+    def judge_psf(self) -> Iterator[Progress]:
+        """Correct the width of a PSF where that was asked for; the first frame tells it for all of them."""
+        problem, run = self.problem, self.run
+        if not isinstance(problem.forward, Convolution) or not (problem.refines or run.members):
+            return
+        if not run.looked_at_width:
+            yield from self.look_at_width()
+        if run.width is not None and run.width.is_used:
+            self.problem = widened(problem, run.width.factor)
+
+    def look_at_width(self) -> Iterator[Progress]:
+        run, problem = self.run, self.problem.to(devices.closed_form(self.run.device))
+        run.width = yield from self.followed(told_width(problem, run.seed))
+        run.looked_at_width = not run.control.is_stopped and not run.is_late
+        if not problem.refines or not run.looked_at_width:
+            return
+        if run.width is not None and run.width.is_told:
+            run.width = dataclasses.replace(run.width, is_used=True)
+        else:
+            run.remarks["The PSF was not refined: the image does not tell its width"] = None
+
     def followed(self, work: Generator[None, None, T | None]) -> Generator[Progress, None, T | None]:
         """Yield progress while something is made, and return it; a stop ends the making."""
         run, record = self.run, Fit(self.frame)
@@ -162,6 +186,7 @@ class FrameFit:
                 no_std=self.no_std,
                 gains=self.gains,
                 misfit=self.misfit,
+                psf=self.run.width,
                 stripes=self.stripes,
                 lost=self.lost,
             )

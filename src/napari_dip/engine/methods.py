@@ -52,6 +52,11 @@ def _text(report: Mapping[str, Any]) -> str:
             f"Their mean was mixed with a closed-form estimate, NL-Ridge [3], whose weight{how} "
             f"was {fine:.2f} in fine detail and {rest:.2f} in the rest; the local mean of the measurement was kept."
         )
+    if factors := [fit["psf"]["factor"] for fit in fits if fit.get("psf") and fit["psf"]["is_used"]]:
+        sentences.append(
+            f"The point-spread function was made {_mean(factors):.2f} times as wide, by which it predicted held-out "
+            f"pixels best."
+        )
     sentences += _noise(fits)
     if report["filled_values"]:
         sentences.append(

@@ -18,6 +18,7 @@ from napari_dip.engine.noise import NoiseRecord
 from napari_dip.engine.points import Lost
 from napari_dip.engine.problem import Array
 from napari_dip.engine.residual import ResidualCheck
+from napari_dip.engine.width import Width
 
 Phase = Literal["preparing", "fitting", "revealing", "paused"]
 
@@ -91,6 +92,9 @@ class Fit:
     misfit : tuple of float
         How far each channel of the frame's result, degraded again, is from the measurement: root mean square over the
         known pixels, in the image's units. Empty while the fit is under way, and where the task degrades nothing.
+    psf : Width or None
+        By what the PSF of a deconvolution would have to be widened to predict the frame best, told before the fit; None
+        where nobody looked, and where the image does not tell it.
     stripes : float or None
         The offsets of lines that were taken off the frame: root mean square, in the image's units, of the channel where
         it is largest. None where nobody asked.
@@ -122,6 +126,7 @@ class Fit:
     no_std: str = ""
     gains: tuple[Gain, ...] = ()
     misfit: tuple[float, ...] = ()
+    psf: Width | None = None
     stripes: float | None = None
     lost: tuple[Lost, ...] = ()
     band_steps: list[int] = field(default_factory=list)

@@ -119,6 +119,8 @@ class Problem:
         Whether y is what the run was given, on its grid and in its scale; else it is data of another kind.
     is_linear : bool
         Whether A is linear: then an estimate of least total variation shows the network the way.
+    refines : bool
+        Whether the width of the PSF, if A is a `Convolution`, is told from y before the fit, and changed.
     floor : Tensor, optional
         x is nowhere lower, (C,), scaled.
     likelihood : Likelihood
@@ -148,6 +150,7 @@ class Problem:
     field: Callable[[Tensor], Tensor] = identity
     is_image: bool = True
     is_linear: bool = False
+    refines: bool = False
     floor: Tensor | None = None
     likelihood: Likelihood = LeastSquares()
     weight: Tensor | None = None

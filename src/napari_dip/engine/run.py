@@ -27,6 +27,7 @@ from napari_dip.engine.problem import Problem, RestorationError
 from napari_dip.engine.stopping import StoppingRule
 from napari_dip.engine.tasks import Task
 from napari_dip.engine.tiles import SMALLEST_TILE
+from napari_dip.engine.width import Width, words_of
 
 MANY_OUTLIERS = 0.02  # of all values
 
@@ -90,6 +91,8 @@ class Run:
         if not self.frames:
             raise ValueError("Nothing is missing: mark the pixels to fill in a mask, or make them NaN")
         self.plan: MemoryPlan | None = None
+        self.width: Width | None = None  # of a PSF, as the first frame tells it
+        self.looked_at_width = False
         self.fits: list[Fit] = []
         self.remarks: dict[str, None] = {}  # of the task, each once
         self.taken = 0  # optimiser steps
@@ -366,6 +369,7 @@ class Run:
                 f"No standard deviation and no members can be given{where}: {'; '.join(sorted(set(reasons.values())))}"
             )
         notes += self.misfits(fits)
+        notes += words_of(self.width)
         if self.task.caution:
             notes.append(self.task.caution)
         fitted = len({fit.frame for fit in fits})

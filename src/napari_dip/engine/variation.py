@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 
 import torch
 from torch import Tensor
@@ -35,16 +35,24 @@ def total_variation(problem: Problem, hidden: Problem) -> Generator[None, None, 
     held = problem.known() & ~hidden.known()
     if not bool(held.any()):
         return None
-    weight, x = HEAVIEST, _constant(hidden)
     found: list[tuple[float, Tensor]] = []
-    while weight >= LIGHTEST and (not found or found[-1][0] <= WORSE * min(error for error, _ in found)):
-        for _ in range(REWEIGHTED):
-            x = _solved(hidden, x, weight)
-            yield
+    for x in variations(hidden, HEAVIEST):
+        yield
         found.append((float((problem.forward(x) - problem.y)[held].square().mean()), x))
-        weight /= 2
+        if found[-1][0] > WORSE * min(error for error, _ in found):
+            break
     least = min(error for error, _ in found)
     return next(x for error, x in found if error <= WORSE * least)
+
+
+def variations(problem: Problem, weight: float) -> Iterator[Tensor]:
+    """Yield x of least variation for each of some weights, from one on by halves, each from the one before."""
+    x = _constant(problem)
+    while weight >= LIGHTEST:
+        for _ in range(REWEIGHTED):
+            x = _solved(problem, x, weight)
+        yield x
+        weight /= 2
 
 
 def _constant(problem: Problem) -> Tensor:

@@ -34,6 +34,9 @@ class Deconvolve:
     model: Annotated[PSF, {"label": "PSF model", "tooltip": "Where none was measured"}] = field(
         default_factory=GaussianPSF
     )
+    refine: Annotated[
+        bool, {"label": "refine the PSF", "tooltip": "Its width is told from the image first, and corrected"}
+    ] = False
     floor: Annotated[
         float | None, {"tooltip": "No pixel of the result is darker, in the image's units; auto: no limit"}
     ] = None
@@ -56,5 +59,6 @@ class Deconvolve:
             forward=forward,
             field=forward.field,
             is_linear=True,
+            refines=self.refine,
             notes=() if self.psf is None else notes,
         )
