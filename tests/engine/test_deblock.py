@@ -49,6 +49,25 @@ def test_compressed_again_the_result_is_the_same_file(deblocked):
     assert decibels(again[whole], image[whole]) > 40
 
 
+def test_an_enlarged_image_is_nearer_to_the_truth_than_cubic_interpolation():
+    y, x = np.mgrid[:64, :64]
+    truth = (60 + 120 * (np.hypot(y - 30, x - 28) < 17) + 50 * (np.abs(x + y - 96) < 5)).astype(np.uint8)
+    image = through_jpeg(np.array(Image.fromarray(truth).resize((32, 32), Image.Resampling.BICUBIC)), 20)
+    result = dip.restore(image, dip.Deblock(factor=2), preset=SEEING, max_steps=200)
+    assert result.image.shape == (64, 64)
+    assert any("invented by the prior" in note for note in result.notes)
+    cubic = np.array(Image.fromarray(image).resize((64, 64), Image.Resampling.BICUBIC))
+    assert decibels(result.image, truth) > decibels(cubic, truth) + 0.2
+    small = np.array(Image.fromarray(result.image).resize((32, 32), Image.Resampling.BICUBIC))
+    assert decibels(small, image) > 32, "made small again it is what the file shows"
+
+
+@pytest.mark.parametrize("factor", [0.5, 9, float("nan")])
+def test_a_file_is_enlarged_by_1_to_8(factor):
+    with pytest.raises(ValueError, match="is not between 1 and 8"):
+        dip.Deblock(factor=factor)
+
+
 def test_nothing_is_said_of_a_residual_that_is_no_noise(deblocked):
     _, result = deblocked
     assert result.fits[0].residual is None

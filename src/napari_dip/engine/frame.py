@@ -79,8 +79,9 @@ class FrameFit:
         problem = self.problem
         priors: tuple[Prior, ...] = (run.prior,)
         made = self.pilot.guide if self.pilot else self.guide
-        if made is not None:
+        if made is not None or (run.members and problem.guide is not None and not problem.is_judged_by_pixels):
             priors = _members(run, problem)
+        if made is not None:
             guides = [guide for guide in (made, problem.guide) if guide is not None]
             both = torch.cat([guide.to(guides[0].device) for guide in guides])
             problem, hidden = (dataclasses.replace(one, guide=both) for one in (problem, hidden))

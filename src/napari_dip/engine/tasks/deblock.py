@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from napari_dip.engine import jpeg
 from napari_dip.engine.intervals import Intervals
 from napari_dip.engine.jpeg import JpegTables
 from napari_dip.engine.noise import NoiseLaw, NoiseModel
-from napari_dip.engine.problem import LeastSquares, Likelihood, Mask, Problem, Role, identity
+from napari_dip.engine.problem import LeastSquares, Likelihood, Mask, Problem, Role, finer, identity
+from napari_dip.engine.resample import AntialiasedBicubic, degrader
 from napari_dip.engine.stopping import FixedSteps, StoppingRule
 
+LARGEST = 8.0  # factor
 PILOT_SHARE = 0.5  # measured: at 400 to 1000 steps the mean of both is better than either, or as good
 
 
@@ -27,15 +30,13 @@ class Deblock:
     """
 
     done: ClassVar[str] = "deblocked"
-    align: ClassVar[tuple[int, ...]] = (16,)  # blocks of 8, of colours that are subsampled 16
     stop: ClassVar[StoppingRule] = FixedSteps(600)
+    align: ClassVar[tuple[int, ...]] = (16,)  # blocks of 8, of colours that are subsampled 16
     noise: ClassVar[NoiseLaw | None] = None
     mask: ClassVar[Mask | None] = None
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
     floor: ClassVar[float | None] = None
-    factors: ClassVar[tuple[float, ...]] = ()
-    caution: ClassVar[str] = ""
 
     quality: Annotated[
         int | None,
@@ -44,7 +45,23 @@ class Deblock:
     intervals: Annotated[
         bool, {"tooltip": "Values that the file allows cost little; else plain differences of pixels, as published"}
     ] = True
+    factor: Annotated[
+        float,
+        {"min": 1.0, "max": LARGEST, "tooltip": "Pixels per pixel of the file, 1 to 8: enlarges the image"},
+    ] = 1.0
     tables: Annotated[JpegTables | None, Role.FILE] = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.factor <= LARGEST:
+            raise ValueError(f"factor={self.factor} is not between 1 and {LARGEST:g}")
+
+    @property
+    def factors(self) -> tuple[float, ...]:
+        return () if self.factor == 1 else (self.factor,) * 2
+
+    @property
+    def caution(self) -> str:
+        return "" if self.factor == 1 else "Detail finer than the file's pixels is invented by the prior"
 
     def problem(self, y: Tensor) -> Problem:
         """Return the problem of an image in grey levels, (1, Y, X) or (3, Y, X), of which all is known."""
@@ -57,6 +74,11 @@ class Deblock:
         tables = self._told(torch.where(known, y * gain + offset, jpeg.MIDDLE), known)
         intervals = Intervals(y, known, tables, offset=offset, gain=gain)
         likelihood: Likelihood = intervals if self.intervals else LeastSquares()
+        if self.factors:
+            shape = finer(tuple(y.shape), self.factors)
+            pixels = degrader(AntialiasedBicubic(), shape[1:], tuple(y.shape[1:]))
+            cubic = F.interpolate(y[None], shape[1:], mode="bicubic")[0]
+            return Problem(y, shape=shape, forward=pixels, likelihood=likelihood, pilot_share=0.0, guide=cubic)
         variance = jpeg.error_variance(y * gain + offset, known, tables) / gain.flatten().square()
         return Problem(
             y,
