@@ -78,9 +78,9 @@ def test_nothing_is_said_of_a_residual_that_is_no_noise(deblocked):
 def test_a_colour_image_of_any_size_with_subsampled_colours_is_deblocked():
     truth = data.astronaut()[60:113, 160:231]  # 53 x 71
     image = through_jpeg(truth, 15, 2)
-    result = dip.restore(image, dip.Deblock(), preset=SEEING, max_steps=300)
-    assert result.image.shape == truth.shape
-    assert decibels(result.image, truth) > decibels(image, truth) + 0.3
+    results = [dip.restore(image, dip.Deblock(), preset=SEEING, max_steps=300, seed=seed).image for seed in range(2)]
+    assert results[0].shape == truth.shape
+    assert np.mean([decibels(result, truth) for result in results]) > decibels(image, truth) + 0.3
 
 
 def test_channels_are_grey_images_of_their_own_and_no_colours():
