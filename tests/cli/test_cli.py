@@ -382,9 +382,19 @@ def test_super_resolve_is_compared_with_a_truth_of_its_own_size(tmp_path, capsys
     assert "has shape (40, 32), the result (60, 48)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("blur", [["--psf", "psf.tif"], ["--model", "MoffatPSF(fwhm=2.5)"]], ids=lambda it: it[0])
+def test_super_resolve_takes_the_blur_of_the_optics(noisy, tmp_path, monkeypatch, capsys, blur):
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("psf.tif", np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32))
+    assert run("super-resolve", noisy, "-o", "out.png", *blur, "--max-steps", 3) == 0
+    assert imageio.imread("out.png").shape == (96, 80)
+    assert ("divided by its sum, 16" in capsys.readouterr().err) == (blur[0] == "--psf")
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
+        (["--model", "Seeing"], "'Seeing' is no model; there are GaussianPSF, MoffatPSF, MicroscopePSF"),
         (["--factor", "1"], "leaves the pixels as they are"),
         (["--factor", "12"], "is not between 1.5 and 8"),
         (["--factor", "two"], "'two' is no number"),

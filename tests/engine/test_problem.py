@@ -55,9 +55,10 @@ def of_a_task(kind: type) -> Problem:
     if kind is dip.Deblock:
         grey = torch.from_numpy(image[None]).float()
         image = jpeg.compressed(grey, dip.JpegTables.of_quality(20))[0].numpy()
-    if hasattr(task, "model"):
+    fields = {field.name for field in dataclasses.fields(task)}
+    if "floor" in fields:
         task = dataclasses.replace(task, floor=0.0)
-    if "noise" in {field.name for field in dataclasses.fields(task)}:
+    if "noise" in fields:
         task = dataclasses.replace(task, noise=dip.PoissonGaussian(1.0, 2.0))
     image[3, 4] = np.nan
     return asked(dip.iter_restore, image, task)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import convolve
 from skimage.transform import resize
 
 import napari_dip as dip
 from napari_dip.engine.resample import degrader
+from napari_dip.engine.variation import adjoint_of
 
 TINY = dip.Prior(network=dip.Skip(down=(8, 8), up=8, skip=2), source=dip.Noise(channels=4))
 FEW = dip.FixedSteps(3)
@@ -92,3 +96,126 @@ def test_the_result_says_that_its_detail_was_not_measured():
 def test_tiles_would_meet_at_whole_measured_pixels():
     assert dip.SuperResolve(4).align == (1, 1)
     assert dip.SuperResolve((1.5, 2.25)).align == (2, 4)
+
+
+LOPSIDED = np.array([[0, 1, 0], [2, 4, 0], [0, 3, 6], [0, 0, 1]], float)  # its origin is the 3
+SPOT = dip.GaussianPSF(3.0).kernel((41, 41))
+
+
+def blurred_problem(factor, psf, shape=(12, 14)):
+    return dip.SuperResolve(factor, psf=psf).problem(torch.zeros(1, *shape))
+
+
+def inside(problem, values):
+    """Return x, whose field has these values, and 0 beyond."""
+    x = torch.zeros(problem.shape)
+    problem.field(x)[0] = torch.from_numpy(np.asarray(values, np.float32))
+    return x
+
+
+def test_a_psf_blurs_the_small_pixels_and_large_ones_see_their_means():
+    problem = blurred_problem(2, LOPSIDED)
+    scene = np.zeros((24, 28))
+    scene[6:-6, 6:-6] = np.random.default_rng(0).random((12, 16))
+    expected = convolve(scene, LOPSIDED / LOPSIDED.sum(), mode="constant").reshape(12, 2, 14, 2).mean((1, 3))
+    found = problem.forward(inside(problem, scene))[0]
+    assert np.allclose(found, expected, atol=1e-6)
+    assert float(4 * found.sum()) == pytest.approx(scene.sum(), rel=1e-5), "no light is lost"
+    assert torch.allclose(problem.forward(torch.full(problem.shape, 3.0)), torch.tensor(3.0), atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [2, 3], ids=str)
+def test_behind_a_psf_pixels_still_lie_half_way(factor):
+    """A ramp comes out as the same ramp, at the centres of the large pixels, up to the borders of the field."""
+    problem = blurred_problem(factor, np.ones((5, 5)))
+    x = torch.zeros(problem.shape)
+    rows = torch.arange(x.shape[1]) - (x.shape[1] - problem.field(x).shape[1]) // 2  # 0: the field's first
+    found = problem.forward(x + rows[:, None])[0]
+    fine = problem.field(x).shape[1]
+    assert torch.allclose(found, ((torch.arange(12) + 0.5) * fine / 12 - 0.5)[:, None].expand(12, 14), atol=1e-4)
+
+
+def test_a_point_behind_a_psf_lands_where_its_origin_says():
+    up_and_right = np.zeros((5, 5))
+    up_and_right[0, 4] = 1  # by two small pixels: one large one
+    problem = blurred_problem(2, up_and_right)
+    scene = np.zeros((24, 28))
+    scene[10:12, 12:14] = 1  # all of the large pixel (5, 6)
+    found = problem.forward(inside(problem, scene))[0]
+    assert float(found[4, 7]) == pytest.approx(1)
+    assert float(found.sum()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("factor", [2, (1.5, 3.0)], ids=str)
+def test_autograd_gives_the_adjoint_of_blur_and_sampling(factor):
+    problem = blurred_problem(factor, LOPSIDED)
+    x, u = (torch.rand(shape, generator=torch.Generator().manual_seed(1)) for shape in (problem.shape, (1, 12, 14)))
+    back = adjoint_of(problem.forward, problem.shape)(u)
+    assert float((problem.forward(x) * u).sum()) == pytest.approx(float((x * back).sum()), rel=1e-5)
+    small = blurred_problem(1.5, LOPSIDED, (4, 4))
+    exact = dataclasses.replace(small.forward, pixels=_in_double(small.forward.pixels))
+    start = torch.rand(small.shape, dtype=torch.double, generator=torch.Generator().manual_seed(2))
+    assert torch.autograd.gradcheck(exact, (start.requires_grad_(),))
+
+
+def _in_double(pixels):
+    return dataclasses.replace(pixels, matrices={axis: m.double() for axis, m in pixels.matrices.items()})
+
+
+def test_light_from_outside_the_field_comes_in_and_none_wraps_around():
+    problem = blurred_problem(2, np.ones((9, 9)))
+    x = torch.zeros(problem.shape)
+    x[:, :4] = 1  # all that lies above the field
+    found = problem.forward(x)[0]
+    assert float(found[0, 0]) == pytest.approx((4 + 3) / 9 / 2)
+    assert float(found[2:].abs().max()) < 1e-6
+
+
+def test_a_psf_brings_the_result_nearer_to_the_truth(truth):
+    whole = convolve(truth, SPOT / SPOT.sum(), mode="nearest")
+    low = degraded(whole, dip.Box(), (32, 32)) + np.random.default_rng(0).normal(0, 0.5, (32, 32))
+    prior = dip.Prior(network=dip.Skip(down=(16,) * 4, up=16))
+    plain, known = (
+        dip.restore(low, dip.SuperResolve(2, model=model), prior, dip.FixedSteps(300)).image
+        for model in (None, dip.GaussianPSF(3.0))
+    )
+    assert known.shape == plain.shape == truth.shape
+    assert rms(known, truth) < 0.85 * rms(plain, truth)
+
+
+def test_missing_pixels_have_no_influence_behind_a_psf(truth):
+    low = degraded(truth, dip.Box(), (32, 32))
+    hole = np.zeros(low.shape, bool)
+    hole[10:13, 15:20] = True
+    first, second = (
+        dip.restore(np.where(hole, value, low), dip.SuperResolve(2, psf=SPOT), TINY, FEW, missing=hole,
+                    fill=True)
+        for value in (0.0, 777.0)
+    )  # fmt: skip
+    assert np.array_equal(first.image, second.image)
+
+
+def test_a_volume_is_blurred_in_all_directions_and_sampled_in_some():
+    stack = np.random.default_rng(0).normal(100, 9, (8, 16, 16)).astype(np.float32)
+    task = dip.SuperResolve(2, model=dip.GaussianPSF(2.0, fwhm_z=3.0))
+    assert dip.restore(stack, task, TINY, FEW, axes="ZYX").image.shape == (8, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("psf", "words"),
+    [
+        (np.ones((3, 3, 3)), "restored image's spatial shape is .40, 40.: both need the same axes"),
+        (np.ones((41, 3)), "larger than the restored image, .40, 40."),
+        (np.array([[-1.0, 2.0]]), "negative"),
+        (np.zeros((3, 3)), "zero everywhere"),
+        (np.array([[np.nan, 2.0]]), "finite real numbers"),
+    ],
+)
+def test_a_psf_that_is_none_is_refused_by_super_resolution(psf, words):
+    with pytest.raises(ValueError, match=words):
+        dip.restore(np.eye(20), dip.SuperResolve(2, psf=psf), max_steps=1)
+
+
+def test_a_psf_that_was_normalised_is_told_with_the_fine_image():
+    result = dip.restore(np.eye(20), dip.SuperResolve(2, psf=7 * np.ones((1, 1))), TINY, FEW)
+    assert "The PSF was divided by its sum, 7: the result has the light of the measurement" in result.notes

@@ -351,6 +351,24 @@ def test_a_colour_takes_the_place_of_labels_for_inpainting(unplaced: DeepImagePr
     assert not unplaced.run_button.isEnabled()
 
 
+def test_a_psf_of_a_super_resolution_is_a_layer_a_model_or_none(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    psf = model.add_image(np.outer([1, 2, 1], [1, 2, 1]).astype(float), name="PSF")
+    model.add_image(picture(32, 32), name="low")
+    unplaced.inputs.image.layer = model.layers["low"]
+    unplaced.inputs.task_edit.combo.setCurrentText("Super resolve")
+    unplaced.inputs.check()
+    combo = unplaced.inputs.others[dip.SuperResolve, "psf"]
+    assert combo.layer is None
+    assert unplaced.inputs.task().psf is unplaced.inputs.task().model is None  # type: ignore[attr-defined]
+    assert unplaced.run_button.isEnabled()
+    combo.layer = psf
+    np.testing.assert_array_equal(unplaced.inputs.task().psf, psf.data)  # type: ignore[attr-defined]
+    shown = unplaced.inputs.task_edit.forms[dip.SuperResolve].editors["model"]
+    shown.value = dip.MoffatPSF(2.5)
+    assert unplaced.inputs.task().model == dip.MoffatPSF(2.5)  # type: ignore[attr-defined]
+    assert unplaced.run_button.isEnabled()
+
+
 def test_a_psf_may_be_a_layer_of_any_size_or_a_model(unplaced: DeepImagePrior, model: ViewerModel) -> None:
     psf = model.add_image(np.outer([1, 2, 1], [1, 2, 1]).astype(float), name="PSF")
     model.add_image(picture(32, 32), name="blurred")

@@ -55,6 +55,10 @@ class Convolution:
             x = x.narrow(axis, cut[0], x.shape[axis] - sum(cut))
         return x
 
+    def extent(self, field: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the spatial shape of the x that has this field and its margins."""
+        return tuple(n + before + after for n, (before, after) in zip(field, self.margins, strict=True))
+
     def field(self, x: Tensor) -> Tensor:
         """Return the part of x that was measured: without its margins."""
         for axis, (before, after) in enumerate(self.margins, 1):

@@ -149,7 +149,7 @@ class MicroscopePSF:
 PSFS = (GaussianPSF, MoffatPSF, MicroscopePSF)
 
 
-def checked(psf: Any, field: tuple[int, ...]) -> tuple[torch.Tensor, tuple[str, ...]]:
+def checked(psf: Any, field: tuple[int, ...], whose: str = "image") -> tuple[torch.Tensor, tuple[str, ...]]:
     """Return a PSF of sum 1, float32, and what there is to say of it.
 
     Parameters
@@ -157,7 +157,9 @@ def checked(psf: Any, field: tuple[int, ...]) -> tuple[torch.Tensor, tuple[str, 
     psf : array
         With as many axes as the image has spatial ones; its origin is the element ``n // 2`` of each axis.
     field : tuple of int
-        The image, (Y, X) or (Z, Y, X).
+        The image whose pixels are the PSF's, (Y, X) or (Z, Y, X).
+    whose : str
+        What that image is called in errors.
 
     Raises
     ------
@@ -169,10 +171,10 @@ def checked(psf: Any, field: tuple[int, ...]) -> tuple[torch.Tensor, tuple[str, 
         raise ValueError(f"The PSF has values of type {values.dtype}: it must be real")
     if values.ndim != len(field):
         raise ValueError(
-            f"The PSF has shape {values.shape}, and the image's spatial shape is {field}: both need the same axes"
+            f"The PSF has shape {values.shape}, and the {whose}'s spatial shape is {field}: both need the same axes"
         )
     if any(n > most for n, most in zip(values.shape, field, strict=True)):
-        raise ValueError(f"The PSF, {values.shape}, is larger than the image, {field}: crop it around its origin")
+        raise ValueError(f"The PSF, {values.shape}, is larger than the {whose}, {field}: crop it around its origin")
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError(f"{np.count_nonzero(~np.isfinite(values))} values of the PSF are NaN or infinite")

@@ -55,7 +55,7 @@ class Deconvolve:
         forward = Convolution(kernel, margins_of(kernel, spatial))
         return Problem(
             y,
-            shape=(len(y), *(n + sum(more) for n, more in zip(spatial, forward.margins, strict=True))),
+            shape=(len(y), *forward.extent(spatial)),
             forward=forward,
             field=forward.field,
             is_linear=True,

@@ -4,21 +4,47 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
+import torch
 from torch import Tensor
 
+from napari_dip.engine.convolve import Convolution, margins_of
 from napari_dip.engine.noise import NoiseLaw
-from napari_dip.engine.problem import Mask, Problem, finer
-from napari_dip.engine.resample import Box, Degradation, degrader
+from napari_dip.engine.problem import Kernel, Mask, Problem, finer
+from napari_dip.engine.psf import PSF, checked
+from napari_dip.engine.resample import Box, Degradation, Resampling, degrader
 from napari_dip.engine.stopping import HeldOut, StoppingRule
 
 LEAST, MOST = 1.5, 8.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class BlurThenSample:
+    """An image with small pixels to what large ones see of it through optics that blur: first these, then the pixels.
+
+    Attributes
+    ----------
+    blur : Convolution
+        On the fine grid, whose image goes beyond the field.
+    pixels : Resampling
+        Of the blurred field.
+    """
+
+    blur: Convolution
+    pixels: Resampling
+
+    def to(self, device: torch.device) -> BlurThenSample:
+        """Return the same with its tensors on a device."""
+        return BlurThenSample(self.blur.to(device), self.pixels.to(device))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.pixels(self.blur(x))
+
+
+@dataclass(frozen=True, eq=False)
 class SuperResolve:
-    """Make the pixels smaller: y = A(x) + noise, A the degradation that made the large ones."""
+    """Make the pixels smaller: y = A(x) + noise, A the degradation that made the large ones, after a blur if any."""
 
     done: ClassVar[str] = "super-resolved"
     # a hidden pixel leaves a gap of many fine ones: it takes longer to close than where the grids are the same
@@ -38,6 +64,22 @@ class SuperResolve:
         {"tooltip": "Pixels per measured pixel, 1.5 to 8, along Y and X; several: of each of the last axes"},
     ] = 2.0
     degradation: Annotated[Degradation, {"tooltip": "What made the large pixels"}] = field(default_factory=Box)
+    psf: Annotated[
+        Kernel | None,
+        {
+            "label": "measured PSF",
+            "optional": True,
+            "tooltip": "How the optics image a point, in the small pixels, its origin in the middle: undone too",
+        },
+    ] = None
+    model: Annotated[
+        PSF | None,
+        {
+            "label": "PSF model",
+            "none": "no blur",
+            "tooltip": "Of the optics, in the small pixels, where none was measured",
+        },
+    ] = None
 
     def __post_init__(self) -> None:
         if not self.factors or any(not LEAST <= factor <= MOST and factor != 1 for factor in self.factors):
@@ -57,5 +99,31 @@ class SuperResolve:
         return tuple(Fraction(factor).limit_denominator(64).denominator for factor in self.factors)
 
     def problem(self, y: Tensor) -> Problem:
+        """Return the problem; with a PSF, x goes beyond the field as far as its light reaches into it.
+
+        Raises
+        ------
+        ValueError
+            When the PSF does not fit the fine image, or is none.
+        """
         shape = finer(tuple(y.shape), self.factors)
-        return Problem(y, shape, forward=degrader(self.degradation, shape[1:], tuple(y.shape[1:])))
+        pixels = degrader(self.degradation, shape[1:], tuple(y.shape[1:]))
+        if self.psf is not None:
+            return _blurred(y, self.psf, shape[1:], pixels, is_measured=True)
+        if self.model is not None:
+            return _blurred(y, self.model.kernel(shape[1:]), shape[1:], pixels, is_measured=False)
+        return Problem(y, shape, forward=pixels)
+
+
+def _blurred(y: Tensor, psf: Any, spatial: tuple[int, ...], pixels: Resampling, *, is_measured: bool) -> Problem:
+    """Return the problem of large pixels behind optics with a PSF on the fine grid, whose field is `spatial`."""
+    kernel, notes = checked(psf, spatial, "restored image")
+    blur = Convolution(kernel, margins_of(kernel, spatial))
+    return Problem(
+        y,
+        shape=(len(y), *blur.extent(spatial)),
+        forward=BlurThenSample(blur, pixels),
+        field=blur.field,
+        is_linear=True,
+        notes=notes if is_measured else (),
+    )
