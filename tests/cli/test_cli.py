@@ -350,6 +350,24 @@ def test_check_says_whether_an_image_is_suited(tmp_path, capsys):
     assert "- There are 5 exposures" in said
 
 
+def test_frames_of_one_scene_are_written_as_one_image(tmp_path, capsys):
+    rows, columns = np.mgrid[:48, :48]
+    scene = 110 + 60 * np.sin(columns / 5) * np.cos(rows / 7)
+    stack = (scene + np.random.default_rng(0).normal(0, 15, (2, 4, 48, 48))).astype(np.float32)
+    tifffile.imwrite(tmp_path / "s.tif", stack[0], metadata={"axes": "TYX"}, imagej=True)
+    words = ["--frames", "T", "--report", tmp_path / "r.json", "--max-steps", 3]
+    assert run("denoise", tmp_path / "s.tif", "-o", tmp_path / "one.tif", *words) == 0
+    assert tifffile.imread(tmp_path / "one.tif").shape == (48, 48)
+    assert json.loads((tmp_path / "r.json").read_text())["frames"]["count"] == 4
+    assert "4 frames along T were restored together" in capsys.readouterr().err
+    np.save(tmp_path / "p.npy", stack)
+    words = ["--frames", "T", "--axes", "PTYX", "--plane", "P=1", "--max-steps", 3]
+    assert run("denoise", tmp_path / "p.npy", "-o", tmp_path / "one.npy", *words) == 0
+    assert np.load(tmp_path / "one.npy").shape == (48, 48)
+    assert run("denoise", tmp_path / "s.tif", "-o", tmp_path / "two.tif", "--frames", "P", "--axes", "TYX") == 2
+    assert "frames='P' is no axis" in capsys.readouterr().err
+
+
 def test_super_resolve_writes_finer_pixels_where_the_old_ones_were(tmp_path, capsys):
     values = np.random.default_rng(0).normal(100, 5, (24, 20)).astype(np.float32)
     cards = {"CRPIX1": 5.5, "CRPIX2": 4.0, "CRVAL1": 10.0, "CRVAL2": -3.0, "CD1_1": -2e-4, "CD1_2": 3e-5,

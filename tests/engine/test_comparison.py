@@ -18,7 +18,8 @@ def case(result_error, guide_error, side=96, sigma=0.2):
     result, guide = (truth + error * rng.normal(size=truth.shape) for error in (result_error, guide_error))
     values = [torch.from_numpy(a.astype(np.float32)) for a in (y, filled, result, guide)]
     noise = SimpleNamespace(mean=torch.tensor([sigma**2]))
-    pilot = SimpleNamespace(y=values[0], filled=values[1], guide=values[3], held=torch.from_numpy(held), noise=noise)
+    held_out = torch.from_numpy(held)
+    pilot = SimpleNamespace(target=values[0], filled=values[1], guide=values[3], held=held_out, noise=noise)
     return pilot, values[2]
 
 

@@ -191,6 +191,28 @@ def test_voxels_in_units_that_do_not_compare_have_no_size(unplaced: DeepImagePri
     assert unplaced.inputs.origin().spacing is None
 
 
+def test_planes_may_be_exposures_of_one_scene(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    model.add_image(picture(32, 32), name="one")
+    unplaced.inputs.check()
+    assert unplaced.inputs.frames.isHidden()
+    layer = model.add_image(picture(3, 5, 32, 32), name="exposures", axis_labels=("p", "time", "y", "x"))
+    unplaced.inputs.image.layer = layer
+    unplaced.inputs.every.setChecked(True)
+    unplaced.inputs.frames.setChecked(True)
+    assert not unplaced.inputs.every.isChecked(), "one excludes the other"
+    assert said(unplaced) == "5 exposures of one scene: one image"
+    assert unplaced.run_button.isEnabled()
+    assert unplaced.inputs.task().frames == "T"  # type: ignore[attr-defined]
+    model.dims.set_current_step(0, 2)
+    found = unplaced.inputs.origin()
+    np.testing.assert_array_equal(found.read(), layer.data[2])
+    assert (found.measured_axes, found.shape) == ("TYX", (32, 32))
+    choose_inpaint(unplaced)
+    unplaced.inputs.check()
+    assert unplaced.inputs.frames.isHidden()
+    assert unplaced.inputs.origin().frames is None
+
+
 def test_every_plane_can_be_asked_for_only_of_a_stack(unplaced: DeepImagePrior, model: ViewerModel) -> None:
     model.add_image(picture(32, 32))
     said(unplaced)

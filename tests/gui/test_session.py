@@ -58,6 +58,23 @@ def test_the_first_preview_comes_within_two_seconds_and_then_at_most_five_a_seco
     assert min(np.diff(times)) > 0.19
 
 
+def test_exposures_of_one_scene_become_one_plane_of_their_layer() -> None:
+    layer = Image(picture(4, 32, 32), name="exposures", scale=(2, 3, 3))
+    chosen = origin(layer, (1, -1, -1), frames=0)
+    asked = Request(
+        origin=chosen, task=dip.Denoise(frames="T"), prior=TINY, stop=dip.FixedSteps(steps=20), device="cpu"
+    )
+    first, *_, last = messages(asked)
+    assert isinstance(first, Canvas)
+    assert first.image.shape == (32, 32)
+    assert isinstance(last, Done)
+    assert last.result.frames is not None
+    assert last.result.frames["count"] == 4
+    made = chosen.layer(last.result.image, "restored", {})
+    assert made.data.shape == (1, 32, 32)
+    assert made.translate[0] == 2
+
+
 def test_a_window_that_has_not_shown_a_preview_gets_no_second_one() -> None:
     found = [m for m in messages(request_for(picture(32, 32), steps=300), is_shown=False) if isinstance(m, Preview)]
     assert len(found) == 1

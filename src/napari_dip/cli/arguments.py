@@ -145,6 +145,8 @@ def add_fields(parser: argparse.ArgumentParser, task: type) -> None:
             noise.add_argument("--offset", type=float, default=0.0, metavar="O", help="value without light")
         elif role(hint) is Role.FILE:
             continue
+        elif role(hint) is Role.AXIS:
+            parser.add_argument(flag, metavar="T", help=note)
         elif role(hint) is Role.MASK:
             parser.add_argument(flag, metavar="FILE", help=f"{note}; also a layer of the same size in any format read")
             parser.add_argument(f"{flag}-keeps", action="store_true", help="non-zero marks what is known instead")

@@ -44,15 +44,16 @@ def restore_file(options: argparse.Namespace) -> int:
     if options.device == "auto" and (advice := devices.unused_gpu()):
         print(f"napari-dip: {advice}", file=sys.stderr)
     picture = choose_plane(io.read(options.image), options)
-    check_formats(picture, options)
+    scene = shown_scene(picture, options)
+    check_formats(scene, options)
     task = build_task(options, picture)
-    grid = name_axes(picture.axes, picture.pixels.shape, options.each).finer(task.factors)
-    comparison = Comparison.read(options.truth, picture, grid.shape) if options.truth else None
+    grid = name_axes(scene.axes, scene.pixels.shape, options.each).finer(task.factors)
+    comparison = Comparison.read(options.truth, scene, grid.shape) if options.truth else None
     torch.set_num_threads(min(torch.get_num_threads(), devices.cores()))
     control = dip.Control()
     with signals_stop(control) as caught:
         restoration, scored = follow(picture, task, options, control, comparison)
-    save(picture, restoration, options)
+    save(scene, restoration, options)
     if options.report:
         report = full_report(picture, restoration, options)
         if comparison:
@@ -93,7 +94,7 @@ def build_task(options: argparse.Namespace, picture: io.Picture) -> dip.Task:
         if kind is Role.MASK and value is not None:
             mask = read_mask(value, options)
             value = ~mask if getattr(options, f"{field.name}_keeps") else mask
-        elif kind is not None and value is not None:
+        elif kind not in (None, Role.AXIS) and value is not None:
             value = read_plane(value, options).pixels if kind is Role.IMAGE else io.read(value).pixels
         values[field.name] = value
     return options.task(**values)  # type: ignore[no-any-return]
@@ -141,7 +142,10 @@ def read_plane(path: str, options: argparse.Namespace) -> io.Picture:
     if options.plane is None or not len(axes) == picture.pixels.ndim > 2:
         return picture
     picture = dataclasses.replace(picture, axes=axes)
-    return io.take(picture, positions(options.plane, axes, picture.pixels.shape))
+    apart = frames_axis(options)
+    if apart and apart not in axes:
+        return picture
+    return io.take(picture, positions(options.plane, axes, picture.pixels.shape, apart=apart))
 
 
 def check_formats(picture: io.Picture, options: argparse.Namespace) -> None:
@@ -165,9 +169,9 @@ def choose_plane(picture: io.Picture, options: argparse.Namespace) -> io.Picture
     axes = name_unknown(axes, options)
     picture = dataclasses.replace(picture, axes=axes)
     if options.plane is not None:
-        return io.take(picture, positions(options.plane, axes, shape))
+        return io.take(picture, positions(options.plane, axes, shape, apart=frames_axis(options)))
     stacked = {axis: size for axis, size in zip(axes, shape, strict=True) if axis not in "YXCS"}
-    if stacked and not options.axes and not set(stacked) <= set(options.each.upper()):
+    if stacked and not options.axes and not set(stacked) <= {*options.each.upper(), frames_axis(options)}:
         first, size = next(iter(stacked.items()))
         volume = f", or --axes {axes} for one fit of the volume" if "Z" in stacked else ""
         raise ValueError(
@@ -177,19 +181,31 @@ def choose_plane(picture: io.Picture, options: argparse.Namespace) -> io.Picture
     return picture
 
 
+def frames_axis(options: argparse.Namespace) -> str:
+    """Return the axis along which frames of one scene lie; empty: none."""
+    return (getattr(options, "frames", None) or "").upper()
+
+
+def shown_scene(picture: io.Picture, options: argparse.Namespace) -> io.Picture:
+    """Return the picture that the restored one is like: of frames of one scene, the first."""
+    axis = frames_axis(options)
+    return io.take(picture, {axis: 0}) if axis and axis in picture.axes else picture
+
+
 def name_unknown(axes: str, options: argparse.Namespace) -> str:
     """Return the axes with the one that the file does not name called as `--each Z` or `--plane Z=3` calls it."""
     words = [
         *options.each.upper(),
         *(part.partition("=")[0].strip().upper() for part in (options.plane or "").split(",")),
+        frames_axis(options),
     ]
     named = {word for word in words if word.isalpha() and word not in axes}
     return axes.replace("Q", named.pop()) if axes.count("Q") == len(named) == 1 else axes
 
 
-def positions(text: str, axes: str, shape: tuple[int, ...]) -> dict[str, int]:
-    """Return the index along each stacked axis that "12", "3,12" or "T=3,Z=12" names."""
-    stacked = [axis for axis in axes if axis not in "YXCS"]
+def positions(text: str, axes: str, shape: tuple[int, ...], *, apart: str = "") -> dict[str, int]:
+    """Return the index along each stacked axis, but for one, that "12", "3,12" or "T=3,Z=12" names."""
+    stacked = [axis for axis in axes if axis not in f"YXCS{apart}"]
     chosen = {}
     for axis, part in zip(stacked, text.split(","), strict=False):
         name, _, value = part.rpartition("=")

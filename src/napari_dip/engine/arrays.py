@@ -118,7 +118,7 @@ def array_fields(kind: type) -> Iterator[tuple[str, Role, Any]]:
     """Yield name, role and annotation of a task's fields that take arrays."""
     hints = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
-        if (found := role(hints[field.name])) not in (None, Role.FILE):
+        if (found := role(hints[field.name])) not in (None, Role.FILE, Role.AXIS):
             yield field.name, found, hints[field.name]
 
 

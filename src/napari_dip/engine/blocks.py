@@ -90,6 +90,13 @@ class Axes:
         """The same with one fit for all channels."""
         return dataclasses.replace(self, each=self.each.replace("C", ""))
 
+    def without(self, letter: str) -> Axes:
+        """Return the axes of an image at one index along an axis."""
+        at = self.letters.index(letter)
+        return Axes(
+            self.letters.replace(letter, ""), (*self.shape[:at], *self.shape[at + 1 :]), self.each.replace(letter, "")
+        )
+
     @property
     def is_colour(self) -> bool:
         return "S" in self.letters

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from napari_dip.engine.noise import estimate_noise
 from napari_dip.engine.pilot import LEAST_NOISE, without
-from napari_dip.engine.problem import Problem, identity
+from napari_dip.engine.problem import Problem, identity, unseen_of
 from napari_dip.engine.ridge import nl_ridge_in_strips
 
 SURE = 2.0  # standard errors by which every channel must gain
@@ -21,7 +21,8 @@ def joint_gains(problem: Problem, hidden: Problem, seed: int) -> Generator[None,
     The closed-form denoiser of the pilot gets all channels at once, and each one alone; the squared errors of both at
     the held-out elements are compared. Empty where it cannot be told.
     """
-    held = problem.known() & ~hidden.known()
+    unseen = unseen_of(problem, hidden)
+    held = unseen.where
     if not bool(held.any()):
         return ()
     noise = problem.noise or estimate_noise(problem.y, problem.known())
@@ -32,13 +33,14 @@ def joint_gains(problem: Problem, hidden: Problem, seed: int) -> Generator[None,
         or not bool((noise.mean > LEAST_NOISE).all())
     ):
         return ()
+    noise = noise.times(unseen.shown)
     filled = without(hidden, noise, torch.Generator().manual_seed(seed))
     joint = yield from nl_ridge_in_strips(filled, noise, 1)
     gains = []
     for index in range(len(filled)):
         own = slice(index, index + 1)
         alone = yield from nl_ridge_in_strips(filled[own], noise.of_channels(own), 1)
-        gains.append(_gain(problem.y[own], joint[own], alone, held[own]))
+        gains.append(_gain(unseen.values[own], joint[own], alone, held[own]))
     return tuple(gains)
 
 

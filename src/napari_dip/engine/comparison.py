@@ -63,7 +63,9 @@ def gains(pilot: Pilot, unseen: Tensor, weights: tuple[float, ...]) -> tuple[Gai
         return ()
     parts = zip(weights, bands(pilot.guide - unseen), strict=True)
     mixture = unseen + torch.stack([weight * part for weight, part in parts]).sum(0)
-    y, held, filled, result, guide = (_middle(t) for t in (pilot.y, pilot.held, pilot.filled, mixture, pilot.guide))
+    y, held, filled, result, guide = (
+        _middle(t) for t in (pilot.target, pilot.held, pilot.filled, mixture, pilot.guide)
+    )
     if not held.any():
         return ()
     sigma = float(pilot.noise.mean.mean()) ** 0.5

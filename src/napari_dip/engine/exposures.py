@@ -79,6 +79,26 @@ def noise_of_series(image: Any, axes: Axes, missing: Missing, scale: Scale) -> S
     if not groups:
         return None
     y, known = (torch.stack(parts, 2) for parts in zip(*groups, strict=True))  # (frames, C, places, Y, X)
+    told = _agreed(y, known)
+    return None if told is None else SeriesNoise(told, len(y) * len(groups))
+
+
+def noise_of_frames(y: Tensor, known: Tensor, *, is_checked: bool = True) -> NoiseModel | None:
+    """Return the noise of each of several frames that show one scene; None where too little of them is known.
+
+    Parameters
+    ----------
+    y, known : Tensor
+        (frames, C, Y, X).
+    is_checked : bool
+        None too where the frames do not agree, as in `noise_of_series`.
+    """
+    y, known = y[:, :, None], known[:, :, None]
+    return _agreed(y, known) if is_checked else _difference(y, known, 1)
+
+
+def _agreed(y: Tensor, known: Tensor) -> NoiseModel | None:
+    """Return the noise of frames, (frames, C, places, Y, X), that agree; None: they do not."""
     told = None if torch.equal(y[0], y[1]) else _difference(y, known, 1)
     single = None if told is None else _one_by_one(y, known, told.correlation)
     if told is None or single is None or bool((told.mean < LEAST * single.mean(0)).any()):
@@ -86,7 +106,7 @@ def noise_of_series(image: Any, axes: Axes, missing: Missing, scale: Scale) -> S
     is_still = bool((told.mean <= MOST * single.mean(0)).all() and (single >= ALIKE * told.mean).all())
     if len(y) > 2 and (later := _difference(y, known, 2)) is not None:
         is_still = is_still and bool((later.mean <= GROWTH * told.mean).all())
-    return SeriesNoise(told, len(y) * len(groups)) if is_still else None
+    return told if is_still else None
 
 
 def _series(axes: Axes) -> int | None:

@@ -398,6 +398,8 @@ def _problem(run: Run, frame: Frame, scale: Scale) -> Problem:
         problem = dataclasses.replace(problem, weight=weight if problem.weight is None else weight * problem.weight)
     if run.spacing:
         problem = dataclasses.replace(problem, spacing=run.spacing)
+    if run.merged is not None:
+        problem = run.merged.attached(problem, run.axes, frame, scale)
     if run.task.floor is not None:
         floor = torch.from_numpy((run.task.floor - scale.offset) / scale.gain).float()
         problem = dataclasses.replace(problem, floor=floor)

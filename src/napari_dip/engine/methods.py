@@ -58,6 +58,7 @@ def _text(report: Mapping[str, Any]) -> str:
             f"pixels best."
         )
     sentences += _noise(fits)
+    sentences += _frames(report.get("frames"))
     if report["filled_values"]:
         sentences.append(
             f"{report['filled_values']} of {_product(settings['grid'])} values were missing and filled in; they are "
@@ -101,6 +102,15 @@ def _noise(fits: list[Mapping[str, Any]]) -> list[str]:
     if any(fit["clipped"] for fit in fits):
         text += " The bias of clipped values was undone."
     return [text]
+
+
+def _frames(frames: Mapping[str, Any] | None) -> list[str]:
+    if frames is None:
+        return []
+    farthest = max(abs(value) for place in frames["moved"] for by in place for value in by)
+    moved = f", after they were laid upon the first, by up to {farthest:.2f} px," if farthest else ""
+    left = f" {frames['outlying']} values that one of them alone had were left out." if frames["outlying"] else ""
+    return [f"{frames['count']} exposures of a scene were restored together{moved} as their mean.{left}"]
 
 
 def _list(values: Any) -> str:

@@ -173,6 +173,11 @@ class NoiseModel:
         correlation, map = (None if value is None else value.to(device) for value in (self.correlation, self.map))
         return NoiseModel(gain, floor, mean, correlation, map)
 
+    def times(self, factor: float) -> NoiseModel:
+        """Return noise of so many times the variance."""
+        map = None if self.map is None else factor * self.map
+        return NoiseModel(factor * self.gain, factor * self.floor, factor * self.mean, self.correlation, map)
+
     def of_channels(self, chosen: Tensor | slice) -> NoiseModel:
         """Return the noise of some of the channels."""
         map = None if self.map is None else self.map[chosen]

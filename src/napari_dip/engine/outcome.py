@@ -171,6 +171,9 @@ class Restoration:
         What else decides the bits, as JSON: versions, seed, device, precision, threads, and how many fits share them.
     notes : tuple of str
         What the user should know.
+    frames : dict or None
+        Where several frames were restored together: their axis, how many they are, by how many px each was moved to lie
+        on the first (`moved`, for each place in the order of the fits), and how many values were left out.
     taken : int
         Optimiser steps of the whole run so far, also of fits that do not count.
     seconds : float
@@ -192,6 +195,7 @@ class Restoration:
     std: Array | None = None
     members: Array | None = None
     outliers: npt.NDArray[np.bool_] | None = None
+    frames: dict[str, Any] | None = None
     taken: int = 0
     seconds: float = 0.0
     under_way: str = ""
@@ -222,6 +226,7 @@ class Restoration:
             "ended": self.ended,
             "filled_values": 0 if self.filled is None else int(self.filled.sum()),
             "outliers": None if self.outliers is None else int(self.outliers.sum()),
+            "frames": self.frames,
             "std": None if self.std is None else {"median": float(np.nanmedian(self.std)), "says": NOISE_ONLY},
             "fits": fits,
             "notes": list(self.notes),

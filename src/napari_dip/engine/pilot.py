@@ -14,12 +14,21 @@ from napari_dip.engine.bands import bands, blurred
 from napari_dip.engine.clipping import Clipping, find_clipping
 from napari_dip.engine.correlation import reach, shrunk
 from napari_dip.engine.noise import NoiseModel, estimate_noise
-from napari_dip.engine.problem import Problem, identity
+from napari_dip.engine.problem import Problem, Unseen, identity, unseen_of
 from napari_dip.engine.ridge import nl_ridge_in_strips
 
 PROBE = 0.1  # of the noise: how far the measurement is moved to see how far the estimate follows
 AREA = 16.0  # px: standard deviation of the Gaussian over which the result keeps the measurement's mean
 LEAST_NOISE = 1e-8  # variance, of an image scaled to 0 to 1: less is rounding
+STRENGTHS = (
+    1.0,
+    1.15,
+    1.3,
+    1.5,
+    1.75,
+)  # times the noise's variance that an estimate is made for, where frames can tell
+LEFT_OUT = 0.25  # of what the frames tell, to choose one of these by
+SIDE = 256  # px: of a larger plane the middle chooses
 MOST_UNKNOWN = 0.2  # of the elements: with more, the patches are made of guesses
 
 
@@ -44,7 +53,11 @@ class Pilot:
     clipping : Clipping or None
         Of the measurement: the estimates are of its mean, clipping included.
     y, filled : Tensor
-        The measurement, as it is and with the held-out elements replaced by their surroundings.
+        The measurement, as it is and with the held-out elements replaced by their surroundings; of several frames as
+        the fits see it.
+    unseen : Unseen, optional
+        Of several frames: a measurement apart from what `guide` and the fits have seen; else the held-out elements of y
+        are all there is.
     share : float, optional
         The estimate's weight in the result; None: found at the held-out elements.
     """
@@ -59,24 +72,38 @@ class Pilot:
     clipping: Clipping | None
     y: Tensor
     filled: Tensor
+    unseen: Unseen | None = None
     share: float | None = None
 
     def to(self, device: torch.device) -> Pilot:
         """Return the pilot with its tensors on a device."""
         names = ("guide", "estimate", "probe", "response", "held", "known", "y", "filled")
-        return dataclasses.replace(self, **{name: getattr(self, name).to(device) for name in names})
+        unseen = None if self.unseen is None else self.unseen.to(device)
+        return dataclasses.replace(self, **{name: getattr(self, name).to(device) for name in names}, unseen=unseen)
+
+    @property
+    def target(self) -> Tensor:
+        """What predictions are compared with at the held-out elements, (C, *spatial)."""
+        return self.y if self.unseen is None else self.unseen.values
+
+    @property
+    def target_noise(self) -> float:
+        """Variance of its noise in units of that of y."""
+        return 1.0 if self.unseen is None else self.unseen.noise
 
     def weights(self, x: Tensor) -> tuple[float, ...]:
         """Return the pilot's weight in each band, 0 to 1, fine detail first, with which its mixture with x errs least.
 
         At held-out elements, which x has not seen, the mean of (y - mixture)² + 2 Σ weight · penalty is the mixture's
         squared error plus a constant: the plain held-out error for the network's part, Stein's unbiased risk estimate
-        (C. Stein, "Estimation of the mean of a multivariate normal distribution", 1981) for the pilot's.
+        (C. Stein, "Estimation of the mean of a multivariate normal distribution", 1981) for the pilot's. Of several
+        frames, all elements tell, of a measurement that x has not seen: its noise goes with that of y, by which the
+        estimate is penalised.
         """
         if self.share is not None:
             return self.share, self.share
         differences = torch.stack([band[self.held] for band in bands(self.estimate - x)])  # (bands, held)
-        missing = (self.y - x)[self.held]
+        missing = (self.target - x)[self.held]
         cost = torch.stack([(self.probe * band)[self.held].mean() for band in bands(self.response)])
         count = differences.shape[1]
         gram = (differences @ differences.T / count).cpu().double()
@@ -119,7 +146,8 @@ def make_pilot(problem: Problem, hidden: Problem, seed: int, passes: int) -> Gen
     It takes a problem whose data are pixels of the image, mostly known, with noise that can be told from them, and
     `hidden`, the same with some elements held out. Where these can tell no weight, it is the problem's.
     """
-    held = problem.known() & ~hidden.known()
+    unseen = unseen_of(problem, hidden)
+    held = unseen.where
     unknown = float((~problem.known()).float().mean())
     can_judge = bool(held.any()) if problem.pilot_share is None else problem.pilot_share > 0
     if problem.forward is not identity or not can_judge or unknown > MOST_UNKNOWN:
@@ -129,19 +157,51 @@ def make_pilot(problem: Problem, hidden: Problem, seed: int, passes: int) -> Gen
         return None
     generator = torch.Generator().manual_seed(seed + 0x9110)
     y = without(problem, noise, generator)
-    estimate = yield from nl_ridge_in_strips(y, noise, passes)
+    law = noise.times((yield from _strength(problem, noise, generator)))
+    estimate = yield from nl_ridge_in_strips(y, law, passes)
     if (share := problem.pilot_share) is not None:
         none, known = torch.zeros_like(y), problem.known()
         return Pilot(estimate, estimate, none, none, held, known, noise, None, problem.y, y, share=share)
     filled = without(hidden, noise, generator)
-    guide = yield from nl_ridge_in_strips(filled, noise, passes)
+    guide = yield from nl_ridge_in_strips(filled, law.times(unseen.shown), passes)
     signs = torch.randint(0, 2, y.shape, generator=generator) * 2 - 1
     probe = noise.draw(estimate, signs.to(y.device).float())
-    moved = yield from nl_ridge_in_strips(y + PROBE * probe, noise, passes)
-    held = problem.known() & shrunk(~hidden.known(), reach(noise.correlation))
+    moved = yield from nl_ridge_in_strips(y + PROBE * probe, law, passes)
+    if hidden.unseen is None:
+        held = problem.known() & shrunk(~hidden.known(), reach(noise.correlation))
     clipping = None if noise.map is not None else find_clipping(problem.y, problem.known(), estimate, noise)
     response = (moved - estimate) / PROBE
-    return Pilot(guide, estimate, probe, response, held, problem.known(), noise, clipping, problem.y, filled)
+    return Pilot(
+        guide, estimate, probe, response, held, problem.known(), noise, clipping, problem.y, filled, hidden.unseen
+    )
+
+
+def _strength(problem: Problem, noise: NoiseModel, generator: torch.Generator) -> Generator[None, None, float]:
+    """Yield while it is found out for how many times the noise's variance the estimate errs least, and return that.
+
+    On fine texture it is more than once, and nobody can tell but other data: frames of the scene that were left out.
+    The least is taken that no other is surely better than, by a standard error. 1 where there is one frame only.
+    """
+    exposures = problem.exposures
+    if exposures is None:
+        return 1.0
+    down, right = (slice(max(0, (n - SIDE) // 2), max(0, (n - SIDE) // 2) + SIDE) for n in problem.y.shape[-2:])
+    cut = (..., down, right)
+    shown, unseen = exposures.split(problem.y, problem.known(), LEFT_OUT)
+    hidden = dataclasses.replace(problem, y=shown[cut], weight=None if problem.weight is None else problem.weight[cut])
+    noise = noise if noise.map is None else dataclasses.replace(noise, map=noise.map[cut])
+    where, values = unseen.where[cut], unseen.values[cut]
+    filled = without(hidden, noise.times(unseen.shown), generator)
+    chosen, least = STRENGTHS[0], None
+    for strength in STRENGTHS if bool(where.any()) else ():
+        estimate = yield from nl_ridge_in_strips(filled, noise.times(strength * unseen.shown), 1)
+        errors = (values - estimate)[where].square()
+        gain = torch.zeros(()) if least is None else (least - errors)
+        if least is None or float(gain.mean()) > float(gain.std()) / gain.numel() ** 0.5:
+            chosen, least = strength, errors
+        elif float(gain.mean()) < 0:
+            break
+    return chosen
 
 
 def without(problem: Problem, noise: NoiseModel, generator: torch.Generator) -> Tensor:

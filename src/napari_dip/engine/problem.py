@@ -29,6 +29,7 @@ class Role(Enum):
     IMAGE = "image"  # cut, on the grid of the restored image
     KERNEL = "kernel"  # the same for all frames: not cut
     FILE = "file"  # no array: what the file of the image says of it
+    AXIS = "axis"  # no array: the letter of one of the image's axes
 
 
 Mask = Annotated[Array, Role.MASK]
@@ -95,6 +96,63 @@ class NoiseWeighted:
         return LeastSquares()(predicted, y, sure if weight is None else sure * weight)
 
 
+@dataclass(frozen=True, eq=False)
+class Unseen:
+    """Data that a fit has not seen, for judging it.
+
+    Attributes
+    ----------
+    where : Tensor
+        Which elements they are, boolean, shaped as y.
+    values : Tensor
+        Shaped as y: other measurements of the same, whose noise is independent of what the fit has seen.
+    noise, shown : float
+        Variance of their noise, and of that of the data that the fit sees instead, in units of that of y.
+    """
+
+    where: Tensor
+    values: Tensor
+    noise: float = 1.0
+    shown: float = 1.0
+
+    def to(self, device: torch.device) -> Unseen:
+        """Return the same with its tensors on a device."""
+        return dataclasses.replace(self, where=self.where.to(device), values=self.values.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class Exposures:
+    """What several frames of one scene tell beside their mean, which is the measurement y.
+
+    Attributes
+    ----------
+    contrast : Tensor
+        Shaped as y, scaled: a sum of frames in which the scene cancels. Its noise is as strong as that of y, and
+        uncorrelated with it.
+    told : Tensor
+        Boolean, shaped as y: where two frames are known at least, so that there is one.
+    """
+
+    contrast: Tensor
+    told: Tensor
+
+    def to(self, device: torch.device) -> Exposures:
+        """Return the same with its tensors on a device."""
+        return Exposures(self.contrast.to(device), self.told.to(device))
+
+    def split(self, y: Tensor, known: Tensor, share: float) -> tuple[Tensor, Unseen]:
+        """Return two measurements of the scene with independent noise, the second with a share of the information.
+
+        Their noise is that of y plus and minus so much of the contrast that it is uncorrelated: for Gaussian noise
+        independent. With a share of 1 / frames it is as if one frame was left out, but that all have a part in both
+        (N. L. Oliveira, J. Lei, R. J. Tibshirani, "Unbiased risk estimation in the normal means problem via coupled
+        bootstrap techniques", 2021, with noise that was measured instead of drawn).
+        """
+        part = (share / (1 - share)) ** 0.5
+        unseen = Unseen(known & self.told, y - self.contrast / part, noise=1 / share, shown=1 / (1 - share))
+        return y + part * self.contrast, unseen
+
+
 def identity(x: Tensor) -> Tensor:
     """Return x: the forward operator of denoising, and the finish of most tasks."""
     return x
@@ -139,6 +197,10 @@ class Problem:
         What the user is to be told with the result.
     removed : Tensor, optional
         What was taken off the measurement before, shaped as y, scaled: offsets of a detector.
+    exposures : Exposures, optional
+        Where y is the mean of several frames of one scene: what these tell beside it.
+    unseen : Unseen, optional
+        Of the problem that a fit sees: what it does not, where that is more than elements of weight 0.
     pilot_share : float, optional
         The pilot's weight in the result where held-out pixels and the residual say nothing: the errors of y go together
         from pixel to pixel, or x is not what y measures. 0: no pilot. None: they tell it.
@@ -160,6 +222,8 @@ class Problem:
     spacing: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
     removed: Tensor | None = None
+    exposures: Exposures | None = None
+    unseen: Unseen | None = None
     pilot_share: float | None = None
 
     @property
@@ -178,8 +242,16 @@ class Problem:
         partial functions or methods of such. Modules are copies.
         """
         move = _Mover(device)
-        names = ("y", "floor", "weight", "noise", "guide", "forward", "field", "likelihood", "finish")
+        names = ("y", "floor", "weight", "noise", "guide", "exposures", "unseen", "forward", "field", "likelihood",
+                 "finish")  # fmt: skip
         return dataclasses.replace(self, **{name: move(getattr(self, name)) for name in names})
+
+
+def unseen_of(problem: Problem, hidden: Problem) -> Unseen:
+    """Return what of a problem's data a fit of `hidden`, the same with some held out, has not seen."""
+    if hidden.unseen is not None:
+        return hidden.unseen
+    return Unseen(problem.known() & ~hidden.known(), problem.y)
 
 
 class _Mover:

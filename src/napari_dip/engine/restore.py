@@ -15,6 +15,7 @@ from napari_dip.engine.arrays import check_arrays, has_image
 from napari_dip.engine.blocks import Axes, Missing, name_axes
 from napari_dip.engine.marking import Colour
 from napari_dip.engine.memory import MemoryPlan, plan
+from napari_dip.engine.merging import law_of_mean, merge
 from napari_dip.engine.networks import Skip
 from napari_dip.engine.outcome import Control, Progress, Restoration
 from napari_dip.engine.outliers import Outliers
@@ -185,10 +186,18 @@ def iter_restore(
     """
     chosen = _preset(preset)
     task = Denoise() if task is None else task
-    values, axes_ = _checked(image, axes, each)
+    letter = _frames(task)
+    values, axes_ = _checked(image, axes, each, letter)
     if isinstance(task, Deblock) and "C" in axes_.letters:
         axes_ = axes_.apart  # only the samples of a colour come from one JPEG together
+    merged = None
     made = np.dtype(values.dtype if dtype == "source" else np.float32).newbyteorder("=")
+    if isinstance(task, Denoise) and letter:
+        gaps = () if missing is None else (axes_.broadcast(missing),)
+        merged = merge(values, axes_.together, letter, Missing(axes_.together, gaps, saturation))
+        law = law_of_mean(task.noise, merged.count, axes_.letters.index(letter), len(axes_.letters))
+        task = dataclasses.replace(task, noise=law)
+        values, axes_, missing = merged.image, axes_.without(letter), merged.unknown
     grid = _grid(task, axes_, out, made)
     check_arrays(task, axes_, grid)
     chosen = _guided(chosen) if has_image(task) else chosen
@@ -219,6 +228,7 @@ def iter_restore(
         draws=members,
         out=out,
         control=control or Control(),
+        merged=merged,
     )
     return run.progress()
 
@@ -246,7 +256,9 @@ def memory_plan(
         As `iter_restore`.
     """
     chosen, task = _preset(preset), Denoise() if task is None else task
-    _, axes_ = _checked(image, axes, each)
+    letter = _frames(task)
+    _, axes_ = _checked(image, axes, each, letter)
+    axes_ = axes_.without(letter) if letter else axes_
     grid = axes_.finer(task.factors)
     shape = (grid.channels, *(grid.shape[axis] for axis in grid.spatial))
     where = devices.choose(device)
@@ -293,15 +305,53 @@ def choose_rule(stop: StoppingRule | None, preset: Preset, task: Task) -> Stoppi
     return stop or (preset.stop if hides else None) or task.stop
 
 
-def _checked(image: Any, axes: str | None, each: str) -> tuple[Any, Axes]:
+def _frames(task: Task) -> str:
+    """Return the letter of the axis along which a task has frames of one scene; empty: none."""
+    return (task.frames or "").upper() if isinstance(task, Denoise) else ""
+
+
+def _checked(image: Any, axes: str | None, each: str, frames: str = "") -> tuple[Any, Axes]:
+    """Return the image and its axes; that of the frames of one scene, where there is one, is repeated."""
     if not hasattr(image, "dtype") or not hasattr(image, "shape"):
+        _check_shapes(image)
         image = np.asarray(image)
     kind = np.dtype(image.dtype)
     if kind.kind == "c":
         raise TypeError("The image is complex: restore its real part, imaginary part or magnitude")
     if kind.kind not in "biuf":
         raise TypeError(f"An image of dtype {kind} has no intensities to restore")
-    return image, name_axes(axes, tuple(image.shape), each)
+    return image, _with_frames(axes, tuple(image.shape), each, frames)
+
+
+def _check_shapes(images: Any) -> None:
+    """Refuse a list of images that do not have one shape."""
+    if not isinstance(images, (list, tuple)):
+        return
+    shapes = [np.shape(one) for one in images if hasattr(one, "shape")]
+    for index, shape in enumerate(shapes):
+        if shape != shapes[0]:
+            raise ValueError(f"Frame {index} (from 0) has shape {shape}, the first one {shapes[0]}: all must have one")
+
+
+def _with_frames(axes: str | None, shape: tuple[int, ...], each: str, frames: str) -> Axes:
+    """Return the axes of an image; where frames of one scene lie along one, it may go without saying that it leads.
+
+    Raises
+    ------
+    ValueError
+        When there is no such axis, or only one frame along it.
+    """
+    if not frames:
+        return name_axes(axes, shape, each)
+    if frames in "YXSC":
+        raise ValueError(f"frames={frames!r}: the frames of a scene lie along an axis of their own, such as T")
+    named = frames + name_axes(None, shape[1:]).letters if axes is None else axes.upper()
+    if frames not in named:
+        raise ValueError(f"frames={frames!r} is no axis of an image with the axes {named}: name it in axes=")
+    found = name_axes(named, shape, each + frames)
+    if found.size(frames) < 2:
+        raise ValueError(f"There is one frame along {frames} only: leave out frames={frames!r}")
+    return found
 
 
 def _spacing(spacing: Sequence[float] | None, axes: Axes, grid: Axes) -> tuple[float, ...]:

@@ -18,9 +18,10 @@ from napari_dip.engine.assembly import Assembly
 from napari_dip.engine.blocks import Axes, Frame, Missing, measure_scale
 from napari_dip.engine.channels import SURE
 from napari_dip.engine.comparison import Gain
-from napari_dip.engine.exposures import noise_of_series
+from napari_dip.engine.exposures import SeriesNoise, noise_of_series
 from napari_dip.engine.frame import FrameFit, NothingKnownError
 from napari_dip.engine.memory import MemoryPlan, plan
+from napari_dip.engine.merging import Merged
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration, settings_of
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Problem, RestorationError
@@ -66,6 +67,7 @@ class Run:
     draws: int
     out: Any
     control: Control
+    merged: Merged | None = None
 
     def __post_init__(self) -> None:
         self.precision = devices.precision(self.device)
@@ -73,7 +75,7 @@ class Run:
         self.scale = measure_scale(self.image, together, self.missing.on(together))
         wants = self.task.noise is None and not self.task.keeps_known
         on = self.missing.on(together)
-        self.series = noise_of_series(self.image, together, on, self.scale) if wants else None
+        self.series = self.told_by_frames(together, on) if wants else None
         self.missing = self.missing.on(self.axes)
         self.channel_gains: tuple[float, ...] = ()
         self.assembly = Assembly(
@@ -98,6 +100,12 @@ class Run:
         self.taken = 0  # optimiser steps
         self.started = time.perf_counter()
         self.clock = deque([self.started], maxlen=50)
+
+    def told_by_frames(self, together: Axes, missing: Missing) -> SeriesNoise | None:
+        """Return the noise that frames of one scene tell; None where there are none that agree."""
+        if self.merged is not None:
+            return self.merged.noise(self.scale)
+        return noise_of_series(self.image, together, missing, self.scale)
 
     def progress(self) -> Iterator[Progress]:
         """Yield the progress of every frame; the engine's failures become a RestorationError."""
@@ -223,6 +231,7 @@ class Run:
             settings=self.settings(),
             machine=self.machine(),
             notes=self.notes(fits, assembly),
+            frames=None if self.merged is None else self.merged.record,
             taken=self.taken,
             seconds=time.perf_counter() - self.started,
             under_way=under_way,
@@ -306,7 +315,7 @@ class Run:
         return [f"{said} {by:.3g} (root mean square){where}{noise}"]
 
     def notes(self, fits: list[Fit], assembly: Assembly) -> tuple[str, ...]:
-        notes = list(self.remarks)
+        notes = [*self.remarks, *(() if self.merged is None else self.merged.notes)]
         if assembly.outliers is not None:
             count, share = int(assembly.outliers.sum()), float(assembly.outliers.mean())
             notes.append(f"{count:,} outliers ({share:.2%} of all values) were flagged and replaced")

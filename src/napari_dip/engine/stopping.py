@@ -14,7 +14,7 @@ from torch import Tensor
 from napari_dip.engine.correlation import autocorrelation, grown, reach
 from napari_dip.engine.fit import Iterate
 from napari_dip.engine.noise import estimate_noise
-from napari_dip.engine.problem import Array, Problem
+from napari_dip.engine.problem import Array, Exposures, Problem
 from napari_dip.engine.sharpness import blur, is_settled, is_steady, planes, relative_sharpness, sharpness
 
 Criterion = Callable[[Iterate], Tensor]
@@ -63,6 +63,9 @@ class HeldOut:
     Noise is independent of what the network has seen elsewhere, so this error falls while structure is learned
     and rises when noise is. Whole pixels are hidden, all channels at once, since channels may share noise. Where the
     noise is correlated (`autocorrelation`), so are the neighbours that would tell of it, and fewer pixels are scored.
+
+    Of several frames of one scene no pixel is hidden: what they tell is parted into two measurements of all pixels,
+    whose noise is independent however it is correlated from pixel to pixel. The fit sees one, the other one scores it.
     """
 
     fraction: Annotated[float, {"min": 0.001, "max": 0.5, "tooltip": "Share of the known pixels"}] = 0.05
@@ -81,6 +84,8 @@ class HeldOut:
         known = problem.known()
         generator = torch.Generator().manual_seed(seed + 0x5EED)
         share = max(self.fraction, min(0.2, self.least / max(1, int(known.any(0).sum()))))
+        if problem.exposures is not None:
+            return self._parted(problem, problem.exposures, share)
         noise = problem.noise
         told = noise.correlation if noise else autocorrelation(problem.y.detach().cpu(), known.cpu())
         down, right = near = reach(told)
@@ -105,6 +110,21 @@ class HeldOut:
             return (predicted[where] - target).square().mean()
 
         return dataclasses.replace(problem, weight=weight), score
+
+    @staticmethod
+    def _parted(problem: Problem, exposures: Exposures, share: float) -> tuple[Problem, Criterion]:
+        shown, unseen = exposures.split(problem.y, problem.known(), share)
+        if not bool(unseen.where.any()):
+            raise ValueError("No pixel is known in two frames: there is nothing to compare; take FixedSteps")
+        judge = unseen
+
+        def score(iterate: Iterate) -> Tensor:
+            nonlocal judge
+            predicted = iterate.forward(iterate.average)
+            judge = judge.to(predicted.device)
+            return (predicted - judge.values)[judge.where].square().mean()
+
+        return dataclasses.replace(problem, y=shown, exposures=None, unseen=unseen), score
 
 
 @dataclass(frozen=True)

@@ -126,8 +126,8 @@ def _of_the_number(axes: Axes) -> list[str]:
     exposures = axes.size("T") if "T" in axes.letters else 1
     if exposures > 1:
         said.append(
-            f"There are {exposures} exposures along T: where nothing moves, average them first, which makes the noise "
-            f"{exposures**0.5:.1f} times weaker."
+            f"There are {exposures} exposures along T: where nothing moves, restore them together, as frames of one "
+            f"scene, which makes the noise {exposures**0.5:.1f} times weaker."
         )
     count = int(np.prod([axes.shape[axis] for axis in axes.repeated if axes.letters[axis] != "Z"], initial=1))
     if count >= MANY:

@@ -84,8 +84,8 @@ def spread_of(pilot: Pilot, outputs: Tensor, unseen: Tensor, weights: tuple[floa
 def _raised(variance: Tensor, pilot: Pilot, unseen: Tensor, weights: tuple[float, ...]) -> float:
     """Return by how many times the variance is too small at held-out elements; 1 where that may be chance."""
     predicted = unseen + _weighted(pilot.guide - unseen, weights)
-    noise = pilot.noise.variance(predicted)[pilot.held].clamp(min=TINY)
-    excess = float(((pilot.y - predicted)[pilot.held].square() / noise).mean()) - 1
+    noise = pilot.target_noise * pilot.noise.variance(predicted)[pilot.held].clamp(min=TINY)
+    excess = float(((pilot.target - predicted)[pilot.held].square() / noise).mean()) - 1
     expected = float((variance[pilot.held] / noise).mean())
     surely = excess - UNSURE - SURE * (2 / len(noise)) ** 0.5
     return surely / expected if surely > HIDDEN * expected > 0 else 1.0

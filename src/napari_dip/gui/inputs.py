@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from weakref import ref
 
@@ -17,10 +18,12 @@ from napari_dip.engine.problem import Role
 from napari_dip.gui.editors import caption, guard_wheel
 from napari_dip.gui.form import CHOICES, ChoiceEdit, Row, image_fields, mask_fields
 from napari_dip.gui.layers import (
+    FRAMES,
     Origin,
     beside,
     depth,
     describe,
+    frames_axis,
     jpeg_tables,
     level,
     marked,
@@ -86,8 +89,8 @@ class Inputs(QWidget):
         self._make()
         self._lay_out()
         self.image.currentIndexChanged.connect(self.soon)
-        self.every.toggled.connect(self._every_toggled)
-        self.volume.toggled.connect(self._volume_toggled)
+        for box in (self.every, self.volume, self.frames):
+            box.toggled.connect(partial(self._ticked, box))
         self.task_edit.changed.connect(self.soon)
         self.labels.currentIndexChanged.connect(self._labels_chosen)
         self.values.currentIndexChanged.connect(self.soon)
@@ -101,6 +104,11 @@ class Inputs(QWidget):
         self.every.setToolTip("One fit for each plane of the stack, all with one intensity scale; else only the shown")
         self.volume = QCheckBox("As one volume")
         self.volume.setToolTip("One fit in three dimensions: planes help each other, and a PSF may be one of a volume")
+        self.frames = QCheckBox("The planes are exposures of one scene")
+        self.frames.setToolTip(
+            "All positions of the slider, of several that of time, are restored together, to one image: laid upon each "
+            "other where they are displaced, values that one alone has left out"
+        )
         self.task_edit = ChoiceEdit(CHOICES[dip.Task])
         self.task_edit.column.setContentsMargins(0, 0, 0, 0)
         self.labels = LayerCombo(Labels, "The labels layer that marks missing pixels: paint what is to be filled")
@@ -123,6 +131,7 @@ class Inputs(QWidget):
         grid.addRow(caption("Image", self.image.toolTip()), self.image)
         grid.addRow(self.every)
         grid.addRow(self.volume)
+        grid.addRow(self.frames)
         grid.addRow(caption("Task", "What is done to the image"), self.task_edit.combo)
         grid.addRow(caption("Missing", self.labels.toolTip()), self.labels)
         grid.addRow(caption("Marked by", self.values.toolTip()), self.values)
@@ -154,9 +163,22 @@ class Inputs(QWidget):
         layer = self.image.layer
         return layer is not None and bool(depth(layer)) and self.volume.isChecked()
 
+    @property
+    def frames_axis(self) -> int | None:
+        """The axis along which exposures of one scene are said to lie; None: nobody says so."""
+        layer = self.image.layer
+        if not self.can_have_frames or not self.frames.isChecked():
+            return None
+        return frames_axis(layer, shown_plane(layer, self.viewer.dims))
+
+    @property
+    def can_have_frames(self) -> bool:
+        layer = self.image.layer
+        return layer is not None and layer.ndim > 2 and self.task_edit.chosen is dip.Denoise
+
     def origin(self) -> Origin:
         """Return what is restored; there must be an image layer."""
-        return origin(self.image.layer, self.plane, is_volume=self.is_volume)
+        return origin(self.image.layer, self.plane, is_volume=self.is_volume, frames=self.frames_axis)
 
     def task(self) -> dip.Task:
         """Return the task, with what the labels layer marks in its mask field, and its other images."""
@@ -166,6 +188,8 @@ class Inputs(QWidget):
                 spec = dataclasses.replace(spec, **{row.name: self.mask()})
         if isinstance(spec, dip.Deblock):
             spec = dataclasses.replace(spec, tables=jpeg_tables(self.image.layer))
+        if isinstance(spec, dip.Denoise) and self.frames_axis is not None:
+            spec = dataclasses.replace(spec, frames=FRAMES)
         arrays = {row.name: self.other(row, kind) for row, kind in image_fields(type(spec))}
         return dataclasses.replace(spec, **arrays) if arrays else spec  # type: ignore[no-any-return]
 
@@ -186,6 +210,8 @@ class Inputs(QWidget):
         layer = self.image.layer
         if layer is None or layer.ndim == 2:
             return ""
+        if (axis := self.frames_axis) is not None:
+            return f"{level(layer).shape[axis]:,} exposures of one scene: one image"
         if not self.is_every and not self.is_volume:
             return describe(layer, shown_plane(layer, self.viewer.dims))
         source = self.origin()
@@ -251,14 +277,11 @@ class Inputs(QWidget):
         whole = self.is_every or self.is_volume
         return " on this plane" if layer is not None and layer.ndim > 2 and not whole else ""
 
-    def _every_toggled(self, is_on: bool) -> None:
+    def _ticked(self, box: QCheckBox, is_on: bool) -> None:
+        """Take the tick from the boxes that a ticked one excludes."""
         if is_on:
-            self.volume.setChecked(False)
-        self.soon()
-
-    def _volume_toggled(self, is_on: bool) -> None:
-        if is_on:
-            self.every.setChecked(False)
+            for other in {self.every, self.volume, self.frames} - {box}:
+                other.setChecked(False)
         self.soon()
 
     def soon(self, *_: object) -> None:
@@ -271,6 +294,7 @@ class Inputs(QWidget):
         layer = self.image.layer
         self.grid.setRowVisible(self.every, layer is not None and layer.ndim > 2)
         self.grid.setRowVisible(self.volume, layer is not None and bool(depth(layer)))
+        self.grid.setRowVisible(self.frames, self.can_have_frames)
         for widget in (self.labels, self.values, self.statement):
             self.grid.setRowVisible(widget, self.needs_mask)
         for (task, _), combo in self.others.items():

@@ -26,6 +26,7 @@ NAMED = {
     "X": {"x"},
 }
 SPARE = "PQRUVWABDEFGHIJKLMNO"  # letters of axes whose meaning is not known: one fit per index
+FRAMES = "T"  # the letter of the axis of exposures, whatever it is called in the layer
 LOOK = ("colormap", "contrast_limits", "gamma", "interpolation2d", "interpolation3d", "blending", "opacity")
 ONE_PIXEL = 0.01  # px; layers whose corners differ by less lie on each other
 
@@ -50,6 +51,9 @@ class Origin:
         The layer's place in the world, and its appearance.
     rgb : bool
         Whether the last axis are the samples of a colour.
+    frames : int or None
+        The axis of the array along which exposures of one scene lie, of which one image is made: it is read whole, and
+        the result lies at its `index`.
     """
 
     name: str
@@ -60,10 +64,11 @@ class Origin:
     transform: Transform
     look: dict[str, Any]
     rgb: bool
+    frames: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of what is restored."""
+        """Of what is restored; of exposures of one scene, of one of them."""
         return tuple(n for n, i in zip(self.array.shape, self.index, strict=True) if isinstance(i, slice))
 
     @property
@@ -96,10 +101,24 @@ class Origin:
             return None
         return tuple(abs(float(scale[axis])) * float(ratio) for axis, ratio in zip(axes, ratios, strict=True))
 
+    @property
+    def measured_axes(self) -> str:
+        """Of what is read."""
+        return self.axes if self.frames is None else f"{self.axes[: self._at]}{FRAMES}{self.axes[self._at :]}"
+
+    @property
+    def _at(self) -> int:
+        """Where the axis of the exposures is among those that are read."""
+        return sum(isinstance(i, slice) for i in self.index[: self.frames])
+
     def read(self) -> Any:
-        """Return what is restored; of a lazy array only the chosen plane is read."""
-        is_whole = all(isinstance(i, slice) for i in self.index)
-        return self.array if is_whole else np.asarray(self.array[self.index])
+        """Return what is restored, of one scene all exposures; of a lazy array only the chosen plane is read."""
+        index = [slice(None) if axis == self.frames else i for axis, i in enumerate(self.index)]
+        return self.array if all(isinstance(i, slice) for i in index) else np.asarray(self.array[tuple(index)])
+
+    def first(self, values: Any) -> Any:
+        """Return what was read; of exposures of one scene the first."""
+        return values if self.frames is None else values[(slice(None),) * self._at + (0,)]
 
     def layer(self, values: Array, name: str, metadata: dict[str, Any], *, rgb: bool | None = None) -> Image:
         """Return an image layer of restored values, where and how the source was shown; on its grid or a finer one."""
@@ -163,7 +182,16 @@ def _largest(values: Array) -> float:
     return (float(np.percentile(known, 99.8)) if known.size else 1.0) or 1.0
 
 
-def origin(layer: Image, plane: tuple[int, ...] | None, *, is_volume: bool = False) -> Origin:
+def frames_axis(layer: Image, plane: tuple[int, ...]) -> int | None:
+    """Return the axis of a slider along which exposures may lie: time, or else the first; None: there is none."""
+    letters, shape = axis_letters(layer), level(layer).shape
+    found = [axis for axis, position in enumerate(plane) if position >= 0 and shape[axis] > 1]
+    return next(iter([axis for axis in found if letters[axis] == "T"] or found), None)
+
+
+def origin(
+    layer: Image, plane: tuple[int, ...] | None, *, is_volume: bool = False, frames: int | None = None
+) -> Origin:
     """Return what to restore of a layer.
 
     Parameters
@@ -175,6 +203,8 @@ def origin(layer: Image, plane: tuple[int, ...] | None, *, is_volume: bool = Fal
         turn, with one intensity scale.
     is_volume : bool
         Whether planes are fitted together instead, where the layer has a depth: see `depth`.
+    frames : int, optional
+        The axis along which exposures of one scene lie; `plane` tells the position of the others.
     """
     array = level(layer)
     letters = axis_letters(layer)
@@ -190,7 +220,7 @@ def origin(layer: Image, plane: tuple[int, ...] | None, *, is_volume: bool = Fal
         axes, each = "YXS" if layer.rgb else "YX", ""
     look = {name: getattr(layer, name) for name in LOOK}
     look["contrast_limits"] = tuple(look["contrast_limits"])
-    return Origin(layer.name, array, index, axes, each, transform(layer), look, layer.rgb)
+    return Origin(layer.name, array, index, axes, each, transform(layer), look, layer.rgb, frames)
 
 
 def jpeg_tables(layer: Image) -> dip.JpegTables | None:

@@ -61,8 +61,8 @@ class Request:
 
     def progress(self, image: Any, control: dip.Control) -> Iterator[dip.Progress]:
         return dip.iter_restore(
-            image, self.task, self.prior, self.stop, preset=self.preset, axes=self.origin.axes, each=self.origin.each,
-            spacing=self.origin.spacing, device=self.device, seed=self.seed, keep_every=self.keep_every,
+            image, self.task, self.prior, self.stop, preset=self.preset, axes=self.origin.measured_axes,
+            each=self.origin.each, spacing=self.origin.spacing, device=self.device, seed=self.seed, keep_every=self.keep_every,
             dtype=self.dtype, outliers=self.outliers, tile=self.tile, control=control,
         )  # fmt: skip
 
@@ -142,7 +142,7 @@ def work(request: Request, control: dip.Control, shown: threading.Event) -> Gene
         image = request.origin.read()
         dtype = np.dtype(image.dtype if request.dtype == "source" else np.float32).newbyteorder("=")
         grid = request.origin.layout.finer(request.task.factors)
-        yield Canvas(np.array(enlarge(np.asarray(image), grid.shape), dtype))
+        yield Canvas(np.array(enlarge(np.asarray(request.origin.first(image)), grid.shape), dtype))
         clock = _Clock(shown)
         for last in request.progress(image, control):
             if clock.is_tick_due(last):
@@ -156,7 +156,8 @@ def work(request: Request, control: dip.Control, shown: threading.Event) -> Gene
             raise dip.RestorationError("The engine took no step")
         yield tick(last)
         result = last.restoration()
-        yield Done(result, spectra(image, result))
+        measured = image if request.origin.frames is None else result.estimate + result.residual
+        yield Done(result, spectra(measured, result))
     except Exception as error:
         yield Failure(explain(error), salvage(last))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from napari_dip.engine.noise import NoiseLaw
-from napari_dip.engine.problem import Mask, Problem
+from napari_dip.engine.problem import Mask, Problem, Role
 from napari_dip.engine.stopping import HeldOut, StoppingRule
 from napari_dip.engine.stripes import Stripes, stripes_of
 
@@ -33,8 +33,15 @@ class Denoise:
         Stripes,
         {"tooltip": "Lines with offsets of their own, as of a scanner or an sCMOS camera: taken off first"},
     ] = "none"
+    frames: Annotated[
+        str | None,
+        Role.AXIS,
+        {"tooltip": "Axis along which exposures of one scene lie, as T: they are restored together, to one image"},
+    ] = None
 
     def __post_init__(self) -> None:
+        if self.frames is not None and (len(self.frames) != 1 or not self.frames.isalpha()):
+            raise ValueError(f"frames = {self.frames!r} is no letter of an axis, such as 'T'")
         if self.stripes not in get_args(Stripes):
             raise ValueError(f"stripes = {self.stripes!r} is none of {', '.join(get_args(Stripes))}")
 
