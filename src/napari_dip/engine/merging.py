@@ -128,12 +128,10 @@ def merge(image: Any, axes: Axes, letter: str, missing: Missing) -> Merged:
     places, moves, outlying = list(outer.frames()), [], 0
     sample = None
     for index, place in enumerate(places):
-        frames = [_with(axes, letter, outer, place, one) for one in range(count)]
-        values = np.stack([np.asarray(axes.take(image, frame), np.float64) for frame in frames])
-        known = np.stack([~missing.find(axes.take(image, frame), frame) for frame in frames])
+        values, known = _read(image, missing, [_with(axes, letter, outer, place, one) for one in range(count)])
         one = _merged(values, known, letter)
         where = outer.where(place)
-        mean[where] = outer.arrange(np.where(one.counts > 0, one.mean, axes.take(image, frames[0])))
+        mean[where] = outer.arrange(np.where(one.counts > 0, one.mean, values[0]))
         contrast[where], counts[where] = outer.arrange(one.contrast), outer.arrange(one.counts)
         moves.append(one.moves.round(3).tolist())
         outlying += one.outlying
@@ -148,6 +146,13 @@ def _with(axes: Axes, letter: str, outer: Axes, place: Frame, index: int) -> Fra
     """Return the frame of an image at an index along one axis, and where a frame without that axis is along others."""
     positions = {outer.letters[axis]: at for axis, at in zip(outer.repeated, place, strict=True)} | {letter: index}
     return tuple(positions[axes.letters[axis]] for axis in axes.repeated)
+
+
+def _read(image: Any, missing: Missing, frames: list[Frame]) -> tuple[Doubles, Marks]:
+    """Return frames and what is known of them, (frames, C, *spatial)."""
+    values = [missing.axes.take(image, frame) for frame in frames]
+    known = [~missing.find(one, frame) for one, frame in zip(values, frames, strict=True)]
+    return np.stack(values).astype(np.float64), np.stack(known)
 
 
 @dataclass(frozen=True, eq=False)
