@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ import napari_dip as dip
 from napari_dip.engine.aligning import displacements, moved
 from napari_dip.engine.blocks import Missing, measure_scale, name_axes
 from napari_dip.engine.merging import merge
+from napari_dip.engine.pilot import make_pilot
 from napari_dip.engine.problem import Exposures, Problem
 
 FEW = dip.FixedSteps(3)
@@ -164,6 +167,28 @@ def test_a_split_gives_two_measurements_with_noise_of_their_own(truth):
     assert np.corrcoef(first, second)[0, 1] == pytest.approx(0, abs=0.05)
     assert first.var() == pytest.approx(25 * unseen.shown, rel=0.1)
     assert second.var() == pytest.approx(25 * unseen.noise, rel=0.1)
+
+
+def pilot_of(problem):
+    hidden, _ = dip.HeldOut().start(problem, 0)
+    work = make_pilot(problem, hidden, seed=0, passes=1)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
+
+
+@pytest.mark.parametrize(("grain", "contrast", "gain"), [(1.0, 30, 1.04), (4.0, 10, 0.995)], ids=["fine", "smooth"])
+def test_the_pilot_is_made_as_smooth_as_the_frames_say(grain, contrast, gain):
+    """On fine texture it gains by that; on smooth structure nothing is lost by asking."""
+    grains = gaussian_filter(np.random.default_rng(5).normal(size=(96, 96)), grain)
+    texture = (100 + contrast * grains / grains.std()) / 255
+    problem = problem_of(texture, noisy([texture] * 4, 20 / 255))
+    variance = torch.tensor([(10 / 255) ** 2])
+    known = dataclasses.replace(problem, noise=dip.NoiseModel(0 * variance, variance, variance))
+    told, single = (pilot_of(one).estimate[0] for one in (known, dataclasses.replace(known, exposures=None)))
+    assert rms(single, texture) > gain * rms(told, texture)
 
 
 # ---------------------------------------------------------------------- restored

@@ -81,7 +81,7 @@ class Advice(Line):
         said = None
         if origin is not None and isinstance(origin.array, np.ndarray):
             try:
-                said = dip.check(_middle(origin.read(), origin.measured_axes), origin.measured_axes)
+                said = dip.check(_middle(origin.first(origin.read()), origin.axes), origin.axes)
             except (ValueError, TypeError):  # the run would be refused too, and says why
                 said = None
         self.setVisible(said is not None)
