@@ -11,9 +11,10 @@ DATA is a folder with set12/. Of each picture a part of 96 x 96 px is exposed fo
 - `jitter`: white noise, each frame displaced by up to 1.5 px along each axis;
 - `rays`: white noise, and a cosmic ray on one pixel in 500 of every frame.
 
-The mean is what a person would restore who has no better way: frames are averaged as they are, but for `jitter`, where
-the figure of the mean after registration stands beside. The best step in hindsight tells how well each fit stopped.
-Resumable: what the JSON has is not run again; it is written after every run.
+The mean is what a person would restore who has no better way: frames are averaged as they are. For `jitter` and `rays`
+the mean of frames that were registered, without what one alone has, stands beside, restored alone. The best
+step in hindsight tells how well the first fit stopped. Resumable: what the JSON has is not run again; it is written
+after every run.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def main() -> None:
 
 
 def run_all(options: argparse.Namespace, results: dict[str, Any], kind: str, picture: str, seed: int) -> None:
-    for arm in ("mean", "registered", "frames") if kind == "jitter" else ("mean", "frames"):
+    for arm in ("mean", "merged", "frames") if kind in ("jitter", "rays") else ("mean", "frames"):
         key = f"{options.preset} {kind} {picture} {seed} {arm}"
         if key not in results["runs"]:
             truth, frames = exposed(options.data, kind, picture, seed)
@@ -125,7 +126,7 @@ def psnr(image: Array, truth: Array) -> float:
 def table(runs: dict[str, Any]) -> str:
     """Return the mean figures of each kind of exposure as a table."""
     lines = [
-        "| preset | frames | runs | mean | registered mean | together | gain | least | stop: mean | together |",
+        "| preset | frames | runs | mean | merged mean | together | gain | least | stop: mean | together |",
         "|" + "---|" * 10,
     ]  # fmt: skip
     kinds = dict.fromkeys(tuple(key.split()[:2]) for key in runs)
@@ -135,12 +136,12 @@ def table(runs: dict[str, Any]) -> str:
                  if key.endswith(" mean") and key.replace(" mean", " frames") in own]  # fmt: skip
         if not pairs:
             continue
-        registered = [run["psnr"] for key, run in own.items() if key.endswith("registered")]
+        merged = [run["psnr"] for key, run in own.items() if key.endswith("merged")]
         gains = [after["psnr"] - before["psnr"] for before, after in pairs]
         cells = [
             preset, kind, str(len(pairs)),
             f"{np.mean([before['psnr'] for before, _ in pairs]):.2f}",
-            f"{np.mean(registered):.2f}" if registered else "",
+            f"{np.mean(merged):.2f}" if merged else "",
             f"{np.mean([after['psnr'] for _, after in pairs]):.2f}",
             f"{np.mean(gains):+.2f}", f"{min(gains):+.2f}",
             *(f"{np.nanmean([pair[index]['stop'] for pair in pairs]):.2f}" for index in (0, 1)),
