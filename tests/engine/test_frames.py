@@ -109,6 +109,14 @@ def test_what_one_frame_alone_has_is_left_out(wide, truth):
         assert any("one frame alone has" in note for note in found.notes)
 
 
+def test_of_two_rays_on_one_pixel_both_are_left_out(truth):
+    stack = noisy([truth] * 4, 5)
+    stack[[0, 2], 20, 30] += 3000
+    found = merged(stack)
+    assert found.counts[20, 30] == 2
+    assert found.image[20, 30] == pytest.approx(truth[20, 30], abs=20)
+
+
 # ---------------------------------------------------------------------- what they tell beside their mean
 
 

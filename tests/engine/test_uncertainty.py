@@ -113,7 +113,8 @@ class _Pilot:
     """What the spread asks of a pilot: here the noise's variance is 1 and every tenth row is held out."""
 
     def __init__(self, truth, y, response, error):
-        self.response, self.estimate, self.guide, self.y = response, truth + error, truth + error, y
+        self.response, self.estimate, self.guide = response, truth + error, truth + error
+        self.target, self.target_noise = y, 1.0
         self.held = torch.zeros_like(y, dtype=torch.bool)
         self.held[:, ::10] = True
         self.noise = self

@@ -226,13 +226,15 @@ def _scale(values: Doubles, known: Marks) -> Scale:
 
 
 def _middle(frames: Doubles, known: Marks) -> Doubles:
-    """Return the median of the frames that are known at each element, (C, *spatial); 0 where none is."""
+    """Return the median of the frames that are known at each element, (C, *spatial); 0 where none is.
+
+    Of an even number the lower of the two in the middle: where two of four were hit by cosmic rays, these lie out.
+    """
     there = np.where(known, frames, np.inf)
     there.sort(axis=0)
     counts = known.sum(0)
-    low, high = (np.take_along_axis(there, at[None].clip(0), 0)[0] for at in ((counts - 1) // 2, counts // 2))
-    high = np.where(counts > 0, np.where(np.isfinite(high), high, low), 0)
-    return np.where(counts > 0, (np.where(np.isfinite(low), low, 0) + high) / 2, 0.0)
+    low = np.take_along_axis(there, ((counts - 1) // 2)[None].clip(0), 0)[0]
+    return np.where(counts > 0, low, 0.0)
 
 
 def _contrast(frames: Doubles, known: Marks) -> Doubles:
