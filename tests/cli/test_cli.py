@@ -361,6 +361,8 @@ def test_frames_of_one_scene_are_written_as_one_image(tmp_path, capsys):
     assert json.loads((tmp_path / "r.json").read_text())["frames"]["count"] == 4
     assert "4 frames along T were restored together" in capsys.readouterr().err
     np.save(tmp_path / "p.npy", stack)
+    words = ["--frames", "Z", "--axes", "ZYX", "--max-steps", 3]
+    assert run("denoise", tmp_path / "s.tif", "-o", tmp_path / "planes.tif", *words) == 0
     words = ["--frames", "T", "--axes", "PTYX", "--plane", "P=1", "--max-steps", 3]
     assert run("denoise", tmp_path / "p.npy", "-o", tmp_path / "one.npy", *words) == 0
     assert np.load(tmp_path / "one.npy").shape == (48, 48)

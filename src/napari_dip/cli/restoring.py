@@ -271,7 +271,7 @@ def spacing_of(picture: io.Picture, options: argparse.Namespace) -> tuple[float,
     """Return the size of a voxel, as the flag says or else the file of a volume; None: it cannot be told."""
     if options.spacing is not None:
         return options.spacing  # type: ignore[no-any-return]
-    spatial = name_axes(picture.axes, picture.pixels.shape, options.each).spatial
+    spatial = name_axes(picture.axes, picture.pixels.shape, options.each + frames_axis(options)).spatial
     if len(spatial) < 3 or len({picture.units[axis] for axis in spatial}) > 1:
         return None
     return tuple(picture.scale[axis] for axis in spatial)
