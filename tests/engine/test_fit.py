@@ -126,6 +126,27 @@ def test_divergence_is_rolled_back(y):
     assert 40 not in [step for step, _ in losses], "the diverged check step is not shown"
 
 
+def test_a_fit_without_noise_in_its_input_takes_smaller_steps_where_it_diverged_and_normal_ones_after(y):
+    """The same steps from the same place would lead to the same end: here to a cliff that only small steps stop at."""
+    rates = {}
+
+    class Cliff(nn.Module):
+        """Least squares that are lost once for all when a step was too long."""
+
+        def forward(self, predicted, y, weight):
+            rate = run_of_it.optimizer.param_groups[0]["lr"] if rates else SMALL.learning_rate
+            is_over = 50 < run_of_it.step <= 90 and rate > SMALL.learning_rate / 3 if rates else False
+            return (predicted - y).square().mean() * (1e6 if is_over else 1)
+
+    still = dataclasses.replace(SMALL, source=dip.Noise(channels=4, jitter=0.0))
+    for iterate in itertools.islice(dip.fit(problem(y, likelihood=Cliff()), still, CPU), 150):
+        run_of_it = iterate._snapshot.__self__
+        rates[iterate.step] = run_of_it.optimizer.param_groups[0]["lr"] / SMALL.learning_rate
+    assert {rates[step] for step in range(1, 51)} == {1.0}
+    assert min(rates.values()) == 0.25
+    assert rates[max(rates)] == 1.0
+
+
 def test_a_data_term_that_comes_to_nothing_has_not_diverged_when_it_rises_again(y):
     """As with the intervals of a JPEG: whatever lies within them costs nothing."""
 

@@ -151,6 +151,7 @@ class _Run:
                     failures += 1
                     self.roll_back(good, failures)
                     continue
+                self.slow_down(0)
                 good, reference, failures = self.snapshot(), max(value, NEARLY_NOTHING), 0
             yield Iterate(self.step, x, self.average, loss, self.forward, self.snapshot)
 
@@ -197,6 +198,12 @@ class _Run:
         self.newest = None
         self.step = step  # the steps were spent, and other noise may lead elsewhere
         self.generator.set_state(jitter)
+        self.slow_down(failures)  # without noise the same steps would lead to the same place
+
+    def slow_down(self, times: int) -> None:
+        """Halve the learning rate so many times, from what it is by the prior."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.prior.learning_rate / 2**times
 
     def snapshot(self) -> State:
         if self.newest is None or self.newest.step != self.step:
