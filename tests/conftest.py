@@ -1,4 +1,4 @@
-"""A Python beside this one, in which scripts are run one after the other: it starts once, which takes seconds."""
+"""What all tests have: the same random numbers every time, and a Python beside this one for scripts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 SERVER = """
 import contextlib, io, json, os, runpy, sys, traceback
@@ -26,9 +27,18 @@ for line in sys.stdin:
 """
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Let a test draw the same numbers whatever ran before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def script() -> Iterator[Callable[[Path, Path], str]]:
-    """Run a script in a folder and return what it prints; an error, a warning or 300 s fail it."""
+    """Run a script in a folder and return what it prints; an error, a warning or 300 s fail it.
+
+    The process starts once, which takes seconds.
+    """
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

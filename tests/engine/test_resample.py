@@ -68,9 +68,9 @@ def test_light_is_kept_away_from_the_edges(degradation):
 @each
 def test_the_gradient_is_that_of_finite_differences(degradation):
     degrade = degrader(degradation, (9, 8), (4, 3))
-    x, target = torch.rand(1, 9, 8, requires_grad=True), torch.rand(1, 4, 3)
+    x, target = torch.rand(1, 9, 8, dtype=torch.float64, requires_grad=True), torch.rand(1, 4, 3, dtype=torch.float64)
     (gradient,) = torch.autograd.grad((degrade(x) - target).square().sum(), x)
-    direction = torch.randn(1, 9, 8)
+    direction = torch.randn(1, 9, 8, dtype=torch.float64)
     losses = [(degrade(x.detach() + sign * 1e-2 * direction) - target).square().sum() for sign in (1, -1)]
     assert float((losses[0] - losses[1]) / 2e-2) == pytest.approx(float((gradient * direction).sum()), rel=1e-3)
 
