@@ -87,7 +87,7 @@ class Resampling:
 
     def __call__(self, x: Tensor) -> Tensor:
         for axis, matrix in self.matrices.items():
-            x = torch.movedim(torch.movedim(x, axis, -1) @ matrix.to(x.device).T, -1, axis)
+            x = torch.movedim(torch.movedim(x, axis, -1) @ matrix.to(x).T, -1, axis)
         return x
 
 
