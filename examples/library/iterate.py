@@ -11,9 +11,10 @@ image = samples.deep_field().image[96:144, 96:144]  # (Y, X, 3), uint8
 control = dip.Control()
 for progress in dip.iter_restore(image, keep_every=10, control=control):
     if progress.score is not None:
-        print(f"{progress.step:3d} of about {progress.expected}: held-out error {progress.score:.5f}")
-    if progress.step == 30:  # or: a button was pressed, the time is up, you have seen enough
-        control.stop()
+        step = progress.fit.steps[-1]  # of this fit; others may go on beside it
+        print(f"{step:3d}: held-out error {progress.score:.5f}")
+        if step == 30:  # or: a button was pressed, the time is up, you have seen enough
+            control.stop()
 
 result = progress.restoration()
 print(f"ended: {result.ended}")
