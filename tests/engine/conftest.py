@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 import napari_dip as dip
 
@@ -36,3 +38,11 @@ def noisy() -> Array:
 def denoised() -> dip.Restoration:
     """What `restore` makes of `noisy` with its defaults, every tenth output kept: to look at, not to change."""
     return dip.restore(a_noisy_one(), keep_every=10)
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Set PyTorch's number of threads for a test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)

@@ -14,14 +14,6 @@ from napari_dip.engine.abreast import abreast
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 def counting(name, items):
     for item in range(items):
         yield name, item
@@ -60,12 +52,14 @@ def test_no_more_works_are_begun_than_are_wanted_at_a_time():
     assert max(most) == 2
 
 
-def test_the_callers_threads_are_shared_out_and_stay_its_own(two_threads):
-    def threads():
+def test_the_callers_threads_are_shared_out_and_stay_its_own(threads):
+    threads(2)
+
+    def count():
         yield torch.get_num_threads()
 
-    assert list(abreast((threads() for _ in range(4)), 2)) == [1] * 4
-    assert list(abreast((threads() for _ in range(4)), 1)) == [2] * 4
+    assert list(abreast((count() for _ in range(4)), 2)) == [1] * 4
+    assert list(abreast((count() for _ in range(4)), 1)) == [2] * 4
     found = []
     other = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
     other.start()
@@ -92,11 +86,12 @@ def test_what_is_left_half_way_ends_its_threads():
     assert threading.active_count() == before
 
 
-def test_members_fitted_side_by_side_are_those_that_one_thread_fits(two_threads):
+def test_members_fitted_side_by_side_are_those_that_one_thread_fits(threads):
+    threads(2)
     image = np.random.default_rng(0).normal(100, 20, (48, 48)).astype(np.float32)
     assert devices.abreast(CPU, 2) == 2
     both = dip.restore(image, max_steps=12)
-    torch.set_num_threads(1)
+    threads(1)
     assert devices.abreast(CPU, 2) == 1
     alone = dip.restore(image, max_steps=12)
     assert (both.machine["abreast"], alone.machine["abreast"]) == (2, 1)
@@ -104,7 +99,8 @@ def test_members_fitted_side_by_side_are_those_that_one_thread_fits(two_threads)
     assert len(both.fits) == 2
 
 
-def test_the_steps_of_members_side_by_side_only_grow_and_come_to_what_was_expected(two_threads):
+def test_the_steps_of_members_side_by_side_only_grow_and_come_to_what_was_expected(threads):
+    threads(2)
     image = np.random.default_rng(0).normal(100, 20, (48, 48)).astype(np.float32)
     seen = [now for now in dip.iter_restore(image, max_steps=12) if now.phase != "preparing"]
     assert [now.step for now in seen] == sorted(now.step for now in seen)
@@ -113,7 +109,8 @@ def test_the_steps_of_members_side_by_side_only_grow_and_come_to_what_was_expect
     assert leaders == sorted(leaders), "one member is told of until it ends"
 
 
-def test_a_stop_ends_all_members_and_the_first_counts(two_threads):
+def test_a_stop_ends_all_members_and_the_first_counts(threads):
+    threads(2)
     control = dip.Control()
     image = np.random.default_rng(0).normal(100, 20, (48, 48)).astype(np.float32)
     for now in dip.iter_restore(image, control=control):

@@ -9,6 +9,7 @@ import torch
 import napari_dip as dip
 from napari_dip.engine.correlation import HIGH_PASS, blocks_of
 from napari_dip.engine.noise import BLOCK, FINEST, QUANTILE, WHITE, NoiseModel, estimate_noise, model_of
+from napari_dip.engine.ridge import nl_ridge
 
 
 def smooth(size=160):
@@ -124,6 +125,15 @@ def test_an_image_agrees_with_its_own_law_and_not_with_another():
 def test_no_noise_is_negative_or_infinite(kind, wrong):
     with pytest.raises(ValueError, match="must be 0 or more"):
         kind(wrong)
+
+
+def test_noise_that_is_given_serves_the_closed_form_denoiser_as_well_as_noise_that_is_told():
+    clean = (20 + 100 * smooth(96)).astype(np.float32)
+    y = torch.from_numpy(noisy_by(LAWS[0], clean).astype(np.float32) / 100)[None]
+    known = torch.ones_like(y, dtype=torch.bool)
+    models = estimate_noise(y), model_of(LAWS[0], y, known, offset=np.zeros(1), gain=np.full(1, 100.0))
+    told, given = (float(np.square(100 * nl_ridge(y, model)[0].numpy() - clean).mean()) for model in models)
+    assert given < 1.05 * told
 
 
 def test_what_is_given_is_what_the_run_uses():

@@ -94,15 +94,8 @@ def optimisers() -> int:
     return sum(type(one) is torch.optim.Adam for one in gc.get_objects())
 
 
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def test_of_a_fit_that_is_over_no_weights_and_no_optimiser_stay(grainy, one_thread):
+def test_of_a_fit_that_is_over_no_weights_and_no_optimiser_stay(grainy, threads):
+    threads(1)
     before, seen = optimisers(), {}
     for progress in dip.iter_restore(grainy, **SMALLER):
         if (at := (progress.phase, progress.fit.member)) not in seen:
