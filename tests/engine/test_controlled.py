@@ -11,7 +11,8 @@ import torch
 
 import napari_dip as dip
 from napari_dip.engine.controlled import NARROWEST, WIDEST, Cap, Centre, GaussianUp, follow, largest_singular_value
-from napari_dip.engine.networks import Conv, Norm, initialise
+from napari_dip.engine.modules import Conv, Norm
+from napari_dip.engine.networks import initialise
 
 CPU = torch.device("cpu")
 CONTROLLED = dip.SpectralControl(bound=(1.2, 0.8), head=0.5, sigma=(0.5, 1.0))

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from napari_dip import NETWORKS, Skip
-from napari_dip.engine.networks import Conv, Norm, halvings, initialise
+from napari_dip.engine.modules import Conv, Norm
+from napari_dip.engine.networks import halvings, initialise
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from napari_dip.engine.networks import memory_format
+from napari_dip.engine.modules import memory_format
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Problem
 from napari_dip.engine.ridge import strip_bytes

@@ -5,27 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Literal, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_dip.engine.controlled import (
-    KAIMING,
-    Cap,
-    Centre,
-    GaussianUp,
-    OperatorCap,
-    SpectralControl,
-    at_level,
-)
+from napari_dip.engine.controlled import KAIMING, Centre, GaussianUp, SpectralControl, at_level
+from napari_dip.engine.modules import Conv, Double, Factors, Norm, cut, joined
 
 SMALLEST_MAP = 4  # px a side of the deepest feature map; below this a level only blurs
 LIKE = math.sqrt(2)  # an axis whose voxels are so many times as large as the finest is not halved with it
-
-Factors = tuple[int, ...]
-"""By what each axis is divided on the way down: 2, or 1 where it stays."""
 
 T = TypeVar("T")
 Mode = Literal["linear", "nearest"]
@@ -98,11 +88,6 @@ class Skip:
             return _Hourglass(self, inputs=inputs, outputs=outputs, ndim=len(spatial), levels=levels)
 
 
-def memory_format(maps: Tensor) -> torch.memory_format:
-    """Return the order in memory in which convolutions of maps, (N, C, *spatial), are fast."""
-    return {4: torch.channels_last, 5: torch.channels_last_3d}[maps.ndim]
-
-
 def halvings(spatial: tuple[int, ...], spacing: tuple[float, ...] = ()) -> list[Factors]:
     """Return which axes each level of a network halves, the finest level first.
 
@@ -152,63 +137,6 @@ def initialise(module: nn.Module, generator: torch.Generator, device: torch.devi
         elif list(part.parameters(recurse=False)):
             raise TypeError(f"{type(part).__name__} has parameters of its own: build networks of Conv, Norm and Centre")
     return module.to(device)
-
-
-class Conv(nn.Module):
-    """A convolution with float32 weights that computes in its input's precision, output size ceil(n / stride).
-
-    A `bound` caps its norm: that of the reshaped matrix, or if `exact` its own.
-    """
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: int,
-        *,
-        ndim: int,
-        stride: int | Factors = 1,
-        padding: str = "zeros",
-        bound: float | None = None,
-        exact: bool = False,
-        adapts: bool = False,
-        gain: float = 1.0,
-    ):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, *[kernel] * ndim))
-        self.bias = nn.Parameter(torch.empty(outputs))
-        self.stride, self.reflect, self.margin = stride, padding == "reflect", kernel // 2
-        self.convolve = F.conv2d if ndim == 2 else F.conv3d
-        self.gain = gain  # of the weights at the start
-        self.cap: Cap | None = None
-        if bound is not None:
-            is_operator = exact and kernel > 1  # of a 1 x 1 kernel both norms are the same
-            shape = self.weight.shape
-            self.cap = OperatorCap(bound, shape, adapts=adapts) if is_operator else Cap(bound, adapts=adapts)
-
-    def forward(self, x: Tensor) -> Tensor:
-        margin, weight = self.margin, self.weight if self.cap is None else self.cap(self.weight)
-        if self.reflect and margin:
-            x, margin = F.pad(x, [margin] * (2 * (x.ndim - 2)), mode="reflect"), 0
-        return self.convolve(x, weight.to(x.dtype), self.bias.to(x.dtype), self.stride, margin)
-
-
-class Norm(nn.Module):
-    """Each sample's channels at mean 0 and variance 1, then a learned scale and offset; no running statistics.
-
-    For one image this is batch normalisation in training mode; for several, each is normalised by itself, so
-    that a batch of tiles gives what single tiles give.
-    """
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(channels))
-        self.bias = nn.Parameter(torch.empty(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if len(x) == 1:  # the same numbers, and several times faster on channels-last tensors
-            return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
-        return F.instance_norm(x, weight=self.weight, bias=self.bias)
 
 
 @dataclass(frozen=True)
@@ -270,7 +198,7 @@ class _Up(nn.Module):
             sizes.append(tuple(-(-n // factor) for n, factor in zip(sizes[-1], factors, strict=True)))
         x = self.start(F.interpolate(z, sizes.pop(), mode="nearest"))
         for double, block in zip(self.doubles, self.blocks, strict=True):
-            x = block(_cut(double(x), sizes.pop()))
+            x = block(cut(double(x), sizes.pop()))
         x = self.head(x)
         return torch.sigmoid(x) if self.sigmoid else x / 4 + 0.5
 
@@ -306,53 +234,24 @@ class _Level(nn.Module):
         )
         self.deeper = nn.Identity() if last else _Level(spec, level + 1, inputs=width, ndim=ndim, levels=levels)
         self.skip = _block(inputs, skip, 1, spec=spec, ndim=ndim, level=level) if skip else None
-        joined = skip + (width if last else _level(spec.up, level + 1))
-        norm = Norm(joined) if spec.control is None else Centre(joined)
-        self.up = nn.Sequential(
-            norm, *_block(joined, up, _level(spec.kernel_up, level), spec=spec, ndim=ndim, level=level)
-        )
+        deep = width if last else _level(spec.up, level + 1)
+        self.norm = _norm(skip + deep, spec)
+        self.up = _block(skip + deep, up, _level(spec.kernel_up, level), spec=spec, ndim=ndim, level=level)
         if spec.mix:
             self.up.extend(_block(up, up, 1, spec=spec, ndim=ndim, level=level))
         self.doubling = _doubling(_level(spec.upsampling, level), spec.control, level, levels[level])
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[2:]
-        deep = _cut(self.doubling(self.deeper(self.down(x))), size)
-        return self.up(deep if self.skip is None else _Joined.apply(self.skip(x), deep))  # type: ignore[no-any-return,no-untyped-call]
-
-
-class _Joined(torch.autograd.Function):
-    """The channels of two maps, one after the other.
-
-    Of `torch.cat` the gradients are views with gaps, on which the gradient of an interpolation is eight times as slow.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, one: Tensor, two: Tensor) -> Tensor:
-        ctx.channels = [one.shape[1], two.shape[1]]
-        return torch.cat([one, two], 1)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        parts = torch.split(gradients[0], ctx.channels, 1)
-        return tuple(part.contiguous(memory_format=memory_format(part)) for part in parts)
-
-
-class _Double(nn.Module):
-    """Doubles maps by interpolation, along the axes that were halved."""
-
-    def __init__(self, mode: str, factors: Factors):
-        super().__init__()
-        self.mode, self.factors = mode, tuple(map(float, factors))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, scale_factor=self.factors, mode=self.mode)
+        deep = cut(self.doubling(self.deeper(self.down(x))), size)
+        maps = [deep] if self.skip is None else [self.skip(x), deep]
+        return self.up(self.norm(*maps) if isinstance(self.norm, Norm) else self.norm(joined(*maps)))  # type: ignore[no-any-return]
 
 
 def _block(inputs: int, outputs: int, kernel: int, *, spec: Skip | Decoder, ndim: int, level: int) -> nn.Sequential:
     return nn.Sequential(
         _conv(inputs, outputs, kernel, spec=spec, ndim=ndim, level=level),
-        Norm(outputs) if spec.control is None else Centre(outputs),
+        _norm(outputs, spec),
         nn.LeakyReLU(spec.slope, inplace=True),
     )
 
@@ -362,8 +261,12 @@ def _halve(inputs: int, outputs: int, kernel: int, *, spec: Skip, level: int, fa
     yield _conv(inputs, outputs, kernel, spec=spec, ndim=ndim, level=level, stride=stride)
     if spec.downsampling == "average":
         yield (nn.AvgPool2d if ndim == 2 else nn.AvgPool3d)(factors, ceil_mode=True)  # type: ignore[arg-type]
-    yield Norm(outputs) if spec.control is None else Centre(outputs)
+    yield _norm(outputs, spec)
     yield nn.LeakyReLU(spec.slope, inplace=True)
+
+
+def _norm(channels: int, spec: Skip | Decoder) -> nn.Module:
+    return Norm(channels) if spec.control is None else Centre(channels)
 
 
 def _conv(
@@ -393,17 +296,7 @@ def _head(inputs: int, outputs: int, *, control: SpectralControl | None, ndim: i
 
 def _doubling(upsampling: str, control: SpectralControl | None, level: int, factors: Factors) -> nn.Module:
     sigma = None if control is None else at_level(control.sigma, level)
-    return _Double(_interpolation(upsampling, len(factors)), factors) if sigma is None else GaussianUp(sigma, factors)
-
-
-def _cut(x: Tensor, size: Iterable[int]) -> Tensor:
-    """Return maps cut to a size at their ends; as they are where nothing is to be cut, as nearly everywhere.
-
-    Not by `narrow`, whose gradient loses the order in memory.
-    """
-    surplus = [length - wanted for length, wanted in zip(x.shape[2:], size, strict=True)]
-    ends = [end for length in reversed(surplus) for end in (0, -length)]
-    return F.pad(x, ends) if any(surplus) else x
+    return Double(_interpolation(upsampling, len(factors)), factors) if sigma is None else GaussianUp(sigma, factors)
 
 
 def _interpolation(upsampling: str, ndim: int) -> str:

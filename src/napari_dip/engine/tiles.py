@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from napari_dip.engine.networks import initialise, memory_format
+from napari_dip.engine.modules import memory_format
+from napari_dip.engine.networks import initialise
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Problem
 
