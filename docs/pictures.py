@@ -20,7 +20,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 from skimage import data
 from skimage.transform import resize
@@ -78,6 +78,21 @@ def inpaint(drawing: Drawing) -> None:
     result = dip.restore(sample.image, task, stop=rule, max_steps=drawing.max_steps, device=drawing.device)
     print(f"inpaint: step {result.best_step}, {result.ended}")
     drawing.save("inpaint", beside(sample.image, result.image, limits=span(sample.truth), zoom=2))
+
+
+def text(drawing: Drawing) -> None:
+    """Draw a part of a portrait with words over it and a hole in it, and the same without."""
+    truth = data.astronaut()[20:180, 140:300]
+    marked = Image.fromarray(truth)
+    pen = ImageDraw.Draw(marked)
+    font = ImageFont.truetype(Path(mpl.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", 13)
+    for line in range(7):
+        pen.text((4, 4 + 22 * line), "what was written over an image", fill=(255, 255, 0), font=font)
+    pen.rectangle((112, 96, 135, 119), fill=(255, 255, 0))
+    task, rule = dip.Inpaint(mask_colour="#ffff00", tolerance=90, widen=2), dip.HeldOut(ceiling=1500)
+    result = dip.restore(np.asarray(marked), task, stop=rule, max_steps=drawing.max_steps, device=drawing.device)
+    print(f"text: step {result.best_step}, {result.ended}")
+    drawing.save("text", beside(np.asarray(marked), result.image, truth, limits=(0, 255), zoom=2))
 
 
 def super_resolve(drawing: Drawing) -> None:
@@ -298,6 +313,7 @@ def banded(curves: dict[str, tuple[list[int], np.ndarray, np.ndarray]]) -> np.nd
 PICTURES: dict[str, Callable[[Drawing], None]] = {
     "before-after": before_after,
     "inpaint": inpaint,
+    "text": text,
     "super-resolve": super_resolve,
     "guided": guided,
     "deblock": deblock,

@@ -60,6 +60,21 @@ def test_a_batch_gives_what_its_samples_give_alone(network):
     assert torch.allclose(module(z), alone, atol=1e-5)
 
 
+@pytest.mark.parametrize("samples", [1, 2])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_maps_are_normalised_apart_as_they_would_be_joined(samples, layout):
+    norm = Norm(16)
+    nn.init.uniform_(norm.weight), nn.init.uniform_(norm.bias)
+    parts = [torch.rand(samples, channels, 6, 7).to(memory_format=layout).requires_grad_() for channels in (4, 12)]
+    apart, together = norm(*parts), norm(torch.cat(parts, 1))
+    assert apart.is_contiguous(memory_format=layout)
+    assert torch.allclose(apart, together, atol=1e-5)
+    of_apart, of_together = (
+        torch.autograd.grad((x * x.detach().cos()).sum(), [*parts, norm.weight, norm.bias]) for x in (apart, together)
+    )
+    assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(of_apart, of_together, strict=True))
+
+
 def test_published_network_has_the_published_number_of_parameters():
     """2,217,831 with 32 input channels and 3 output channels (counted on the description of the recipe)."""
     module = Skip.published().build(32, 3, (512, 512))
