@@ -1,13 +1,17 @@
 """Deconvolution beside Richardson and Lucy's best iteration, which is chosen with the truth, and total variation.
 
     python benchmarks/deconvolve.py DATA --side 96            # crops of 96 x 96: what is not there yet
-    python benchmarks/deconvolve.py DATA --side 256
+    python benchmarks/deconvolve.py DATA --side 256 --noises 0.01
+    python benchmarks/deconvolve.py DATA --scenes discs,bars
     python benchmarks/deconvolve.py DATA --table
 
-DATA is a folder with set12/ and psf/Levin09_kernels.npz. Each picture is blurred by a motion kernel, light from outside
-the crop included, and has white Gaussian noise of 1 % or 3 % of the range. PSNR with a peak of 1 over the whole crop.
-Richardson and Lucy's is scikit-image's, on the crop with its border repeated; its best of 200 iterations. Resumable:
-written to benchmarks/results/deconvolve.json after each case.
+DATA is a folder with set12/ and psf/Levin09_kernels.npz, and for the bars with vol3d/. Each picture is blurred by a
+motion kernel, light from outside the crop included, and has white Gaussian noise of 1 % or 3 % of the range. Discs:
+40 of 50 to 150 photons on 5, through a Gaussian of 4 px, shot noise, 64 x 64. Bars: flowdec's simulated volume with
+its PSF; how its data were scaled is not known, so that each result has the gain with which it is nearest to the
+truth. PSNR over the whole crop, the peak being 1 or the truth's range. Richardson and Lucy's is scikit-image's, on
+the crop with its border repeated; its best of 200 iterations. Resumable: written to
+benchmarks/results/deconvolve.json after each case.
 """
 
 from __future__ import annotations
@@ -31,37 +35,47 @@ from napari_dip.engine.variation import total_variation
 RESULTS = Path(__file__).parent / "results" / "deconvolve.json"
 PICTURES = {"house": ("02", 40, 60), "butterfly": ("05", 70, 70)}  # of 256 x 256, and the corner of the small crop
 KERNELS = ("k1", "k4")
-NOISES = (0.01, 0.03)
 MARGIN = 16
+DISCS, SIDE, DARK = 40, 64, 5.0
+
+BARS = ("actual", "data", "kernel")
 
 Doubles = npt.NDArray[np.float64]
+Case = tuple[Doubles, Doubles, Doubles]
+"""The truth, the PSF and the measurement."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--side", type=int, default=96)
+    parser.add_argument("--scenes", default="pictures", help="pictures, discs, bars")
+    parser.add_argument("--side", type=int, default=96, help="of the pictures' crops")
+    parser.add_argument("--noises", default="0.01,0.03", help="of the pictures")
     parser.add_argument("--preset", default="standard")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"machine": machine(), "cases": {}}
-    if not options.table:
-        for noise in NOISES:
-            for picture in PICTURES:
-                for kernel in KERNELS:
-                    measure(options, results, (picture, kernel, noise))
+    for scene in () if options.table else options.scenes.split(","):
+        if scene == "pictures":
+            for noise in map(float, options.noises.split(",")):
+                for picture in PICTURES:
+                    for kernel in KERNELS:
+                        name = f"{picture} {kernel} {noise:g} {options.side}"
+                        measure(options, results, name, degraded(options, (picture, kernel, noise)))
+        else:
+            measure(options, results, scene, {"discs": discs, "bars": bars}[scene](options.data))
     print(table(results))
 
 
-def measure(options: argparse.Namespace, results: dict[str, Any], case: tuple[str, str, float]) -> None:
-    picture, kernel, noise = case
-    name = f"{picture} {kernel} {noise:g} {options.side} {options.preset} seed {options.seed}"
+def measure(options: argparse.Namespace, results: dict[str, Any], scene: str, case: Case) -> None:
+    name = f"{scene} {options.preset} seed {options.seed}"
     if name in results["cases"]:
         return
-    truth, psf, y = degraded(options, case)
+    truth, psf, y = case
     started = time.perf_counter()
-    result = dip.restore(y, dip.Deconvolve(psf), preset=options.preset, seed=options.seed)
+    axes = "ZYX"[-y.ndim :]
+    result = dip.restore(y, dip.Deconvolve(psf), preset=options.preset, seed=options.seed, axes=axes, dtype="float32")
     seconds = time.perf_counter() - started
     lucy, iteration = best_lucy(y, psf, truth)
     results["cases"][name] = {
@@ -77,8 +91,25 @@ def measure(options: argparse.Namespace, results: dict[str, Any], case: tuple[st
     print(name, results["cases"][name], flush=True)
 
 
-def degraded(options: argparse.Namespace, case: tuple[str, str, float]) -> tuple[Doubles, Doubles, Doubles]:
-    """Return the true crop, the kernel and the measurement."""
+def discs(_: Path) -> Case:
+    rng = np.random.default_rng(0)
+    truth = np.full((SIDE, SIDE), DARK)
+    rows, columns = np.indices(truth.shape)
+    for _disc in range(DISCS):
+        row, column = rng.uniform(4, SIDE - 4, 2)
+        truth[(rows - row) ** 2 + (columns - column) ** 2 <= 4] = 100 * rng.uniform(0.5, 1.5)
+    psf = dip.GaussianPSF(fwhm=4.0).kernel(truth.shape)
+    psf = psf / psf.sum()
+    blurred = fftconvolve(np.pad(truth, len(psf) // 2, mode="edge"), psf, mode="valid")
+    return truth, psf, rng.poisson(blurred.clip(0)).astype(float)
+
+
+def bars(data: Path) -> Case:
+    truth, y, psf = (imageio.imread(data / "vol3d" / f"bars_{name}.tif").astype(float) for name in BARS)
+    return truth, psf / psf.sum(), y * truth.sum() / y.sum()
+
+
+def degraded(options: argparse.Namespace, case: tuple[str, str, float]) -> Case:
     picture, kernel, noise = case
     file, row, column = PICTURES[picture]
     whole = imageio.imread(options.data / "set12" / f"{file}.png").astype(float) / 255
@@ -93,29 +124,33 @@ def degraded(options: argparse.Namespace, case: tuple[str, str, float]) -> tuple
 
 def best_lucy(y: Doubles, psf: Doubles, truth: Doubles) -> tuple[float, int]:
     """Return the best PSNR of Richardson and Lucy's iterations, and which one it was."""
-    margin = len(psf)
-    wide = np.pad(y, margin, mode="edge").clip(1e-3)
-    x, mirrored, found = np.full_like(wide, 0.5), psf[::-1, ::-1], []
+    wide = np.pad(y, [(n // 2, n // 2) for n in psf.shape], mode="edge").clip(1e-3)
+    inner = tuple(slice(n // 2, n // 2 + size) for n, size in zip(psf.shape, y.shape, strict=True))
+    x, mirrored, found = np.full_like(wide, wide.mean()), np.flip(psf), []
     for _ in range(200):  # what skimage.restoration.richardson_lucy does, one iteration at a time
         x = x * fftconvolve(wide / np.maximum(fftconvolve(x, psf, mode="same"), 1e-12), mirrored, mode="same")
-        found.append(psnr(x[margin:-margin, margin:-margin], truth))
+        found.append(psnr(x[inner], truth))
     return max(found), 1 + int(np.argmax(found))
 
 
 def variation(y: Doubles, psf: Doubles) -> Doubles:
     """Return the estimate that guides the network."""
-    problem = dip.Deconvolve(psf).problem(torch.from_numpy(y.astype(np.float32))[None])
+    scale = float(y.max())
+    problem = dip.Deconvolve(psf).problem(torch.from_numpy((y / scale).astype(np.float32))[None])
     work = total_variation(problem, dip.HeldOut().start(problem, 0)[0])
     while True:
         try:
             next(work)
         except StopIteration as end:
-            found: Doubles = problem.field(end.value)[0].numpy().astype(float)
+            found: Doubles = scale * problem.field(end.value)[0].numpy().astype(float)
             return found
 
 
 def psnr(image: Doubles, truth: Doubles) -> float:
-    return round(float(-10 * np.log10(np.mean((np.asarray(image, float) - truth) ** 2))), 2)
+    image, is_volume = np.asarray(image, float), truth.ndim == 3
+    gain = float((image * truth).sum() / np.square(image).sum()) if is_volume else 1.0
+    peak = 1.0 if truth.max() <= 1 else float(truth.max())
+    return round(float(20 * np.log10(peak / np.sqrt(np.mean((gain * image - truth) ** 2)))), 2)
 
 
 def table(results: dict[str, Any]) -> str:

@@ -7,6 +7,8 @@ import pytest
 import torch
 from scipy.ndimage import convolve
 
+import napari_dip as dip
+from napari_dip.engine.backprojection import DAMPING, BackProjection
 from napari_dip.engine.convolve import Convolution, margins_of, sides, smooth
 from napari_dip.engine.variation import adjoint_of
 
@@ -94,3 +96,34 @@ def test_the_margin_leaves_out_one_percent_of_the_light_on_either_side():
 
 def test_lengths_of_transforms_have_small_factors():
     assert [smooth(n) for n in (1, 7, 121, 128, 251)] == [1, 8, 125, 128, 256]
+
+
+@pytest.mark.parametrize("field", [(12, 15), (11, 14), (6, 8, 9)])
+def test_back_projection_is_the_mean_square_after_its_filter(field):
+    kernel = torch.from_numpy(dip.GaussianPSF(fwhm=2.0).kernel(field)).float()
+    kernel = kernel / kernel.sum()
+    predicted, y = torch.rand(2, *field).double(), torch.rand(2, *field).double()
+    term = BackProjection.of(kernel, field)
+    axes = tuple(range(1, predicted.ndim))
+    passed = (torch.fft.fftn(kernel.double(), field).abs().square() + DAMPING).rsqrt()
+    filtered = torch.fft.ifftn(torch.fft.fftn(predicted - y, dim=axes) * passed, dim=axes).real
+    expected = filtered.square().mean() / passed.square().mean()
+    assert torch.allclose(term(predicted, y, None), expected, rtol=1e-5)
+
+
+def test_back_projection_of_white_noise_is_its_variance_and_of_missing_elements_nothing():
+    kernel = torch.full((5, 5), 1 / 25)
+    noise = torch.randn(1, 256, 256)
+    term = BackProjection.of(kernel, (256, 256))
+    assert term(noise, torch.zeros_like(noise), None) == pytest.approx(1, abs=0.05)
+    known = (torch.rand(noise.shape) < 0.7).float()
+    assert term(noise, torch.zeros_like(noise), known) == pytest.approx(1, abs=0.05)
+    changed = torch.where(known > 0, noise, 77.0)
+    assert torch.equal(term(noise, 0 * noise, known), term(changed, 0 * noise, known))
+
+
+def test_back_projection_has_the_gradient_of_its_differences():
+    kernel = torch.ones(3, 3) / 9
+    term = BackProjection.of(kernel, (5, 6))
+    y, weight = torch.rand(1, 5, 6).double(), (torch.rand(1, 5, 6) < 0.8).double()
+    assert torch.autograd.gradcheck(lambda x: term(x, y, weight), torch.rand(1, 5, 6).double().requires_grad_())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from napari_dip.engine.backprojection import BackProjection
 from napari_dip.engine.convolve import Convolution, margins_of
 from napari_dip.engine.problem import Problem
 from napari_dip.engine.variation import variations
@@ -94,7 +95,10 @@ def _with_kernel(problem: Problem, kernel: Tensor) -> Problem:
             kernel = kernel.narrow(axis, n // 2 - (most - 1) // 2, 2 * ((most - 1) // 2) + 1)
     forward = Convolution(kernel / kernel.sum(), margins_of(kernel, field))
     shape = (len(problem.y), *(n + sum(more) for n, more in zip(field, forward.margins, strict=True)))
-    return dataclasses.replace(problem, forward=forward, field=forward.field, shape=shape)
+    likelihood = problem.likelihood
+    if isinstance(likelihood, BackProjection):
+        likelihood = BackProjection.of(forward.kernel, field)
+    return dataclasses.replace(problem, forward=forward, field=forward.field, shape=shape, likelihood=likelihood)
 
 
 def told_width(problem: Problem, seed: int) -> Generator[None, None, Width | None]:

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from torch import Tensor
 
+from napari_dip.engine.backprojection import BackProjection
 from napari_dip.engine.convolve import Convolution, margins_of
 from napari_dip.engine.noise import NoiseLaw
 from napari_dip.engine.problem import Kernel, Mask, Problem
@@ -58,6 +59,7 @@ class Deconvolve:
             shape=(len(y), *forward.extent(spatial)),
             forward=forward,
             field=forward.field,
+            likelihood=BackProjection.of(kernel, spatial),
             is_linear=True,
             refines=self.refine,
             notes=() if self.psf is None else notes,

@@ -1,0 +1,162 @@
+"""What may be measured after a deconvolution: stars through seeing, and fluorescent beads in a confocal microscope.
+
+    python benchmarks/sources.py                       # both scenes, `standard`, seed 0: what is not there yet
+    python benchmarks/sources.py --scenes stars --seeds 0,1,2 --preset quick
+    python benchmarks/sources.py --table
+
+Stars: 25 on a grid, at random parts of a pixel, through a Moffat profile (full width at half maximum 3.5 px, β 3),
+each with a signal-to-noise ratio of 50 within that width, sky of 100 electrons, read noise 5. Flux: within 4 px, above
+the median of a ring of 6 to 8 px; position: the centroid within 4 px. The raw image's fluxes are corrected for the
+light that the profile has outside of the aperture. Beads: balls of 0.6 µm in a confocal volume (NA 1.2 in water, voxels
+of 0.1 and 0.2 µm), 150 photons at the peak, background 5. Width: at half the height of the profile through the middle,
+along X and Z, against the same of the true volume. Intensity: the sum of a box around each, above the volume's median.
+Resumable: written to benchmarks/results/sources.json after each run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from main_job import machine
+from scipy.signal import fftconvolve
+
+import napari_dip as dip
+
+Doubles = npt.NDArray[np.float64]
+
+RESULTS = Path(__file__).parent / "results" / "sources.json"
+SEEING = dip.MoffatPSF(fwhm=3.5, beta=3.0)
+SKY, READ_NOISE, RATIO = 100.0, 5.0, 50.0
+SIDE, APART, APERTURE, RING = 96, 18, 4.0, (6.0, 8.0)
+CONFOCAL = dip.MicroscopePSF(
+    numerical_aperture=1.2, immersion=1.33, specimen=1.33, wavelength=520, excitation=488, pixel=0.1, step=0.2
+)
+VOLUME, PLACES, BALL, FINE = (20, 48, 48), ((10, 12, 12), (9, 13, 34), (10, 35, 13), (11, 34, 35)), 0.6, 5
+PHOTONS, BACKGROUND, BOX = 150.0, 5.0, (5, 8, 8)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenes", default="stars,beads")
+    parser.add_argument("--preset", default="standard")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--table", action="store_true")
+    options = parser.parse_args()
+    known = options.results.exists()
+    results = json.loads(options.results.read_text()) if known else {"machine": machine(), "runs": {}}
+    for scene in () if options.table else options.scenes.split(","):
+        for seed in map(int, options.seeds.split(",")):
+            name = f"{scene} {options.preset} seed {seed}"
+            if name not in results["runs"]:
+                started = time.perf_counter()
+                row = {"stars": stars, "beads": beads}[scene](options.preset, seed)
+                results["runs"][name] = {**row, "seconds": round(time.perf_counter() - started)}
+                options.results.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for name, row in results["runs"].items():
+        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
+
+
+def stars(preset: str, seed: int) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    grid = np.arange(APART // 2 + 3, SIDE - APART // 2, APART)
+    places = np.stack(np.meshgrid(grid, grid, indexing="ij"), -1).reshape(-1, 2) + rng.uniform(-0.5, 0.5, (25, 2))
+    area = math.pi * SEEING.fwhm**2
+    flux = (RATIO**2 + math.sqrt(RATIO**4 + 4 * RATIO**2 * area * (SKY + READ_NOISE**2))) / 2
+    mean = SKY + sum(flux * profile(place) for place in places)
+    y = rng.poisson(mean) + rng.normal(0, READ_NOISE, mean.shape)
+    result = dip.restore(y.astype(np.float32), dip.Deconvolve(model=SEEING), preset=preset, seed=seed)
+    middle = np.array([SIDE // 2, SIDE // 2])
+    light = float(profile(middle)[np.hypot(*(np.indices((SIDE, SIDE)) - SIDE // 2)) <= APERTURE].sum())
+    raw = [(measured(y, place)[0] / light / flux - 1) for place in places]
+    found = [measured(np.asarray(result.image, float), place) for place in places]
+    errors = np.array([one[0] / flux - 1 for one in found])
+    away = np.array([math.hypot(*(one[1] - place)) for one, place in zip(found, places, strict=True)])
+    return {
+        "flux, median error": f"{100 * float(np.median(errors)):+.2f} %",
+        "scatter": f"{100 * float(errors.std()):.2f} %",
+        "raw": f"{100 * float(np.median(raw)):+.2f} % ± {100 * float(np.std(raw)):.2f} %",
+        "position, median": f"{float(np.median(away)):.3f} px",
+        "largest": f"{float(away.max()):.3f} px",
+        "steps": [fit.best_step for fit in result.fits],
+    }
+
+
+def profile(place: Doubles) -> Doubles:
+    """Return a star of flux 1: the profile sampled at the pixels, as the model of the task has it."""
+    scale = SEEING.fwhm / 2 / math.sqrt(2 ** (1 / SEEING.beta) - 1)
+    rows, columns = np.indices((SIDE, SIDE))
+    squared = (rows - place[0]) ** 2 + (columns - place[1]) ** 2
+    return np.asarray((1 + squared / scale**2) ** -SEEING.beta * (SEEING.beta - 1) / math.pi / scale**2)
+
+
+def measured(image: Doubles, place: Doubles) -> tuple[float, Doubles]:
+    """Return a star's flux and centroid."""
+    at = np.indices(image.shape)
+    distance = np.hypot(at[0] - round(place[0]), at[1] - round(place[1]))
+    sky = np.median(image[(distance >= RING[0]) & (distance <= RING[1])])
+    light = np.where(distance <= APERTURE, image - sky, 0)
+    return float(light.sum()), np.array([(axis * light).sum() for axis in at]) / light.sum()
+
+
+def beads(preset: str, seed: int) -> dict[str, Any]:
+    truth, psf = balls(), CONFOCAL.kernel(VOLUME)
+    blurred = fftconvolve(truth, psf / psf.sum(), mode="same").clip(0)
+    y = np.random.default_rng(seed).poisson(BACKGROUND + PHOTONS * blurred / blurred.max()).astype(np.float32)
+    truth = BACKGROUND + PHOTONS / blurred.max() * truth
+    spacing = (CONFOCAL.step, CONFOCAL.pixel, CONFOCAL.pixel)
+    task = dip.Deconvolve(model=CONFOCAL)
+    result = dip.restore(y, task, axes="ZYX", spacing=spacing, preset=preset, seed=seed)
+    row: dict[str, Any] = {}
+    for name, image in (("raw", y.astype(float)), ("restored", np.asarray(result.image, float))):
+        sums = [total(image, place) / total(truth, place) - 1 for place in PLACES]
+        widths = [[width(image, place, axis) / width(truth, place, axis) - 1 for place in PLACES] for axis in (2, 0)]
+        row[f"{name}: intensity"] = spread(sums)
+        row[f"{name}: width X"], row[f"{name}: width Z"] = map(spread, widths)
+    return {**row, "steps": [fit.best_step for fit in result.fits]}
+
+
+def balls() -> Doubles:
+    """Return balls of 1, each voxel the share of it that is inside one."""
+    size = np.array([CONFOCAL.step, CONFOCAL.pixel, CONFOCAL.pixel])
+    offsets = (np.arange(FINE) + 0.5) / FINE - 0.5
+    whole = np.zeros(VOLUME)
+    places = np.moveaxis(np.indices(VOLUME), 0, -1)
+    for place in PLACES:
+        for part in np.stack(np.meshgrid(offsets, offsets, offsets), -1).reshape(-1, 3):
+            whole += ((((places + part - place) * size) ** 2).sum(-1) <= (BALL / 2) ** 2) / FINE**3
+    return whole
+
+
+def total(volume: Doubles, place: tuple[int, ...]) -> float:
+    box = tuple(slice(at - half, at + half + 1) for at, half in zip(place, BOX, strict=True))
+    part = volume[box]
+    return float((part - np.median(volume)).sum())
+
+
+def width(volume: Doubles, place: tuple[int, ...], axis: int) -> float:
+    """Return the full width at half maximum of the profile through a bead's middle, in voxels."""
+    box = [slice(at, at + 1) for at in place]
+    box[axis] = slice(place[axis] - BOX[axis], place[axis] + BOX[axis] + 1)
+    line = volume[tuple(box)].ravel() - np.median(volume)
+    half, peak = line.max() / 2, int(line.argmax())
+    ends = []
+    for side in (line[peak::-1], line[peak:]):
+        below = int(np.argmax(side < half))
+        ends.append(below - 1 + (side[below - 1] - half) / (side[below - 1] - side[below]))
+    return float(sum(ends))
+
+
+def spread(errors: list[float]) -> str:
+    return f"{100 * float(np.median(errors)):+.1f} % (largest {100 * float(np.abs(errors).max()):.1f} %)"
+
+
+if __name__ == "__main__":
+    main()
