@@ -14,23 +14,22 @@ from torch import Tensor
 
 from napari_dip.engine import devices
 from napari_dip.engine.abreast import abreast
-from napari_dip.engine.arrays import crop
 from napari_dip.engine.assembly import Restored
-from napari_dip.engine.blocks import Frame, Scale, law_of
+from napari_dip.engine.blocks import Frame
 from napari_dip.engine.channels import joint_gains
 from napari_dip.engine.comparison import Gain, gains
 from napari_dip.engine.convolve import Convolution
 from napari_dip.engine.correlation import reach
 from napari_dip.engine.member import Member, Step
-from napari_dip.engine.noise import NoiseRecord, estimate_noise, model_of, record_of
+from napari_dip.engine.noise import NoiseRecord, estimate_noise, record_of
 from napari_dip.engine.outcome import Fit, Phase, Progress, Restoration
 from napari_dip.engine.pilot import LEAST_NOISE, Pilot, make_pilot
 from napari_dip.engine.points import Lost, given_back
+from napari_dip.engine.posing import posed
 from napari_dip.engine.prior import Guide, Prior
-from napari_dip.engine.problem import Array, NoiseWeighted, Problem, finer, identity
+from napari_dip.engine.problem import Array, Problem, identity
 from napari_dip.engine.residual import ResidualCheck, check_residual
 from napari_dip.engine.spectral import BandMeter
-from napari_dip.engine.tasks import InUnits, Task
 from napari_dip.engine.uncertainty import Spread, spread_of
 from napari_dip.engine.variation import total_variation
 from napari_dip.engine.width import told_width, widened
@@ -44,17 +43,13 @@ HEARTBEAT = 0.05  # s between the signs of life of a paused run
 BETWEEN_SEEDS = 0x10001  # of the members: runs with neighbouring seeds share no member
 
 
-class NothingKnownError(ValueError):
-    """A frame of which no pixel is known."""
-
-
 class FrameFit:
     """A frame from its measurement to its place in the result."""
 
     def __init__(self, run: Run, frame: Frame):
         self.run, self.frame = run, frame
         self.scale = run.scale.of(run.axes, frame)
-        self.problem = _problem(run, frame, self.scale)
+        self.problem = posed(run, frame, self.scale)
         run.remarks |= dict.fromkeys(self.problem.notes)
         self.meter = BandMeter(self.problem.y, self.problem.known()) if self.problem.is_image else None
         self.pilot: Pilot | None = None
@@ -378,44 +373,6 @@ def _members(run: Run, problem: Problem) -> tuple[Prior, ...]:
     return run.members if problem.is_judged_by_pixels or not seeing else seeing
 
 
-def _problem(run: Run, frame: Frame, scale: Scale) -> Problem:
-    """Return what the task makes of one frame, with the missing pixels taken out."""
-    values = run.axes.take(run.image, frame)
-    known = ~run.missing.find(values, frame)
-    if not known.any():
-        raise NothingKnownError(f"No pixel of frame {frame} is known")
-    y = torch.from_numpy(scale.apply(values, known))
-    problem = _made(crop(run.task, run.axes, frame, run.grid), y, torch.from_numpy(known), scale)
-    shape = finer(tuple(y.shape), run.task.factors)
-    shown = tuple(problem.field(torch.empty(problem.shape, device="meta")).shape)
-    if shown != shape:
-        raise ValueError(
-            f"{type(run.task).__name__} makes an image of shape {shown} of one of shape {tuple(y.shape)}, but "
-            f"its factors say {shape}"
-        )
-    if not known.all():
-        weight = torch.from_numpy(known.astype(np.float32))
-        problem = dataclasses.replace(problem, weight=weight if problem.weight is None else weight * problem.weight)
-    if run.spacing:
-        problem = dataclasses.replace(problem, spacing=run.spacing)
-    if run.merged is not None:
-        problem = run.merged.attached(problem, run.axes, frame, scale)
-    if run.task.floor is not None:
-        floor = torch.from_numpy((run.task.floor - scale.offset) / scale.gain).float()
-        problem = dataclasses.replace(problem, floor=floor)
-    if run.task.noise is None:
-        if run.series is None or problem.noise is not None or not problem.is_image:
-            return problem
-        return dataclasses.replace(problem, noise=run.series.of(run.axes, frame, problem.y, torch.from_numpy(known)))
-    law = law_of(run.task.noise, run.axes, frame)
-    assert law is not None  # noqa: S101  the task has one
-    measured = problem.y if problem.is_image else y
-    noise = model_of(law, measured, torch.from_numpy(known), offset=scale.offset, gain=scale.gain)
-    if isinstance(problem.likelihood, NoiseWeighted):
-        problem = dataclasses.replace(problem, likelihood=NoiseWeighted(noise))
-    return dataclasses.replace(problem, noise=noise)
-
-
 def _beginning(problem: Problem) -> Tensor:
     """Return an image to show before there is a fit: the measurement, and beyond it its mean."""
     if problem.shape == problem.y.shape and problem.is_image:
@@ -426,11 +383,3 @@ def _beginning(problem: Problem) -> Tensor:
     field = problem.field(x)
     field.copy_(F.interpolate(problem.y[None], field.shape[1:], mode="nearest-exact")[0])
     return x
-
-
-def _made(task: Task, y: Tensor, known: Tensor, scale: Scale) -> Problem:
-    if not isinstance(task, InUnits):
-        return task.problem(y)
-    return task.problem_in_units(
-        y, known, offset=torch.from_numpy(scale.offset).float(), gain=torch.from_numpy(scale.gain).float()
-    )

@@ -19,10 +19,11 @@ from napari_dip.engine.blocks import Axes, Frame, Missing, measure_scale
 from napari_dip.engine.channels import SURE
 from napari_dip.engine.comparison import Gain
 from napari_dip.engine.exposures import SeriesNoise, noise_of_series
-from napari_dip.engine.frame import FrameFit, NothingKnownError
+from napari_dip.engine.frame import FrameFit
 from napari_dip.engine.memory import MemoryPlan, plan
 from napari_dip.engine.merging import Merged
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration, settings_of
+from napari_dip.engine.posing import NothingKnownError
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Problem, RestorationError
 from napari_dip.engine.stopping import StoppingRule

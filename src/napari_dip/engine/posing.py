@@ -1,0 +1,69 @@
+"""One frame as a problem: what the task makes of it, with what is missing taken out and what is known of its noise."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_dip.engine.arrays import crop
+from napari_dip.engine.blocks import Frame, Scale, law_of
+from napari_dip.engine.noise import model_of
+from napari_dip.engine.problem import NoiseWeighted, Problem, finer
+from napari_dip.engine.tasks import InUnits, Task
+
+if TYPE_CHECKING:
+    from napari_dip.engine.run import Run
+
+
+class NothingKnownError(ValueError):
+    """A frame of which no pixel is known."""
+
+
+def posed(run: Run, frame: Frame, scale: Scale) -> Problem:
+    """Return what the task makes of one frame, with the missing pixels taken out."""
+    values = run.axes.take(run.image, frame)
+    known = ~run.missing.find(values, frame)
+    if not known.any():
+        raise NothingKnownError(f"No pixel of frame {frame} is known")
+    y = torch.from_numpy(scale.apply(values, known))
+    problem = _made(crop(run.task, run.axes, frame, run.grid), y, torch.from_numpy(known), scale)
+    shape = finer(tuple(y.shape), run.task.factors)
+    shown = tuple(problem.field(torch.empty(problem.shape, device="meta")).shape)
+    if shown != shape:
+        raise ValueError(
+            f"{type(run.task).__name__} makes an image of shape {shown} of one of shape {tuple(y.shape)}, but "
+            f"its factors say {shape}"
+        )
+    if not known.all():
+        weight = torch.from_numpy(known.astype(np.float32))
+        problem = dataclasses.replace(problem, weight=weight if problem.weight is None else weight * problem.weight)
+    if run.spacing:
+        problem = dataclasses.replace(problem, spacing=run.spacing)
+    if run.merged is not None:
+        problem = run.merged.attached(problem, run.axes, frame, scale)
+    if run.task.floor is not None:
+        floor = torch.from_numpy((run.task.floor - scale.offset) / scale.gain).float()
+        problem = dataclasses.replace(problem, floor=floor)
+    if run.task.noise is None:
+        if run.series is None or problem.noise is not None or not problem.is_image:
+            return problem
+        return dataclasses.replace(problem, noise=run.series.of(run.axes, frame, problem.y, torch.from_numpy(known)))
+    law = law_of(run.task.noise, run.axes, frame)
+    assert law is not None  # noqa: S101  the task has one
+    measured = problem.y if problem.is_image else y
+    noise = model_of(law, measured, torch.from_numpy(known), offset=scale.offset, gain=scale.gain)
+    if isinstance(problem.likelihood, NoiseWeighted):
+        problem = dataclasses.replace(problem, likelihood=NoiseWeighted(noise))
+    return dataclasses.replace(problem, noise=noise)
+
+
+def _made(task: Task, y: Tensor, known: Tensor, scale: Scale) -> Problem:
+    if not isinstance(task, InUnits):
+        return task.problem(y)
+    return task.problem_in_units(
+        y, known, offset=torch.from_numpy(scale.offset).float(), gain=torch.from_numpy(scale.gain).float()
+    )
