@@ -31,6 +31,7 @@ from napari_dip.engine.noise import (
 )
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration
 from napari_dip.engine.outliers import Outliers
+from napari_dip.engine.presets import PRESETS, Preset
 from napari_dip.engine.prior import SOURCES, Coordinates, Fourier, Guide, Noise, Prior, Source
 from napari_dip.engine.problem import (
     Image,
@@ -52,7 +53,7 @@ from napari_dip.engine.resample import (
     GaussianBlur,
     Lanczos,
 )
-from napari_dip.engine.restore import PRESETS, Preset, iter_restore, memory_plan, restore
+from napari_dip.engine.restore import iter_restore, memory_plan, restore
 from napari_dip.engine.ridge import nl_ridge
 from napari_dip.engine.spectral import FrequencyBands, RadialSpectrum, fbc, published_fbc, radial_spectrum
 from napari_dip.engine.stopping import (

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from napari_dip.engine.blocks import Axes, name_axes
 from napari_dip.engine.noise import NoiseLaw
 from napari_dip.engine.outcome import Control, Progress, Restoration
+from napari_dip.engine.presets import Preset
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Array, Mask, Problem
-from napari_dip.engine.restore import Preset, iter_restore
+from napari_dip.engine.restore import iter_restore
 from napari_dip.engine.stopping import HeldOut, StoppingRule
 
 Forward = Callable[[Tensor], Tensor]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -16,43 +15,15 @@ from napari_dip.engine.blocks import Axes, Missing, name_axes
 from napari_dip.engine.marking import Colour
 from napari_dip.engine.memory import MemoryPlan, plan
 from napari_dip.engine.merging import law_of_mean, merge
-from napari_dip.engine.networks import Skip
 from napari_dip.engine.outcome import Control, Progress, Restoration
 from napari_dip.engine.outliers import Outliers
-from napari_dip.engine.prior import Guide, Noise, Prior
+from napari_dip.engine.presets import Preset, choose_preset, choose_rule, guided
+from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Array
 from napari_dip.engine.run import Limits, Run
-from napari_dip.engine.stopping import HeldOut, StoppingRule
+from napari_dip.engine.stopping import StoppingRule
 from napari_dip.engine.tasks import Deblock, Denoise, Inpaint, Task
 from napari_dip.engine.tiles import SMALLEST_TILE
-
-
-@dataclass(frozen=True)
-class Preset:
-    """How an image is restored, under one name.
-
-    Parameters
-    ----------
-    prior : Prior
-        What is fitted where there is no pilot.
-    stop : StoppingRule, optional
-        When a fit ends; None: by the task's own rule.
-    members : tuple of Prior
-        Where the noise can be told from the image, a closed-form pilot (NL-Ridge) is made first. Then these are
-        fitted instead of `prior`, each from a start of its own and to the pilot as guide if its source takes one;
-        their mean and the pilot are joined with the weights of least held-out risk. Empty: no pilot.
-    passes : int
-        Of the pilot over the image: more take longer and make it better.
-    most : int, optional
-        Steps of each member at most, before its last phase: the pilot brings the detail that a fit learns late.
-    """
-
-    name: str
-    prior: Prior = field(default_factory=Prior)
-    stop: StoppingRule | None = None
-    members: tuple[Prior, ...] = ()
-    passes: int = 2
-    most: int | None = None
 
 
 def restore(
@@ -184,7 +155,7 @@ def iter_restore(
     RestorationError
         While iterating, when the fit fails or memory does not suffice.
     """
-    chosen = _preset(preset)
+    chosen = choose_preset(preset)
     task = Denoise() if task is None else task
     letter = _frames(task)
     values, axes_ = _checked(image, axes, each, letter)
@@ -200,7 +171,7 @@ def iter_restore(
         values, axes_, missing = merged.image, axes_.without(letter), merged.unknown
     grid = _grid(task, axes_, out, made)
     check_arrays(task, axes_, grid)
-    chosen = _guided(chosen) if has_image(task) else chosen
+    chosen = guided(chosen) if has_image(task) else chosen
     masks = [axes_.broadcast(mask) for mask in (missing, task.mask) if mask is not None]
     colour = task.colour if isinstance(task, Inpaint) else None
     if colour is not None and axes_ != axes_.together:  # a frame has one channel: it does not show the colour
@@ -255,7 +226,7 @@ def memory_plan(
     ValueError, TypeError
         As `iter_restore`.
     """
-    chosen, task = _preset(preset), Denoise() if task is None else task
+    chosen, task = choose_preset(preset), Denoise() if task is None else task
     letter = _frames(task)
     _, axes_ = _checked(image, axes, each, letter)
     axes_ = axes_.without(letter) if letter else axes_
@@ -276,33 +247,6 @@ def memory_plan(
         abreast=devices.abreast(where, len(priors)),
         spacing=_spacing(spacing, axes_, grid),
     )
-
-
-def _preset(preset: Preset | str) -> Preset:
-    if isinstance(preset, Preset):
-        return preset
-    for one in PRESETS:
-        if one.name == preset:
-            return one
-    raise ValueError(f"There is no preset {preset!r}; there are: {', '.join(one.name for one in PRESETS)}")
-
-
-def _guided(preset: Preset) -> Preset:
-    """Return the preset with networks that see the task's image instead of noise alone."""
-
-    def seeing(prior: Prior) -> Prior:
-        return dataclasses.replace(prior, source=Guide()) if isinstance(prior.source, Noise) else prior
-
-    return dataclasses.replace(preset, prior=seeing(preset.prior), members=tuple(map(seeing, preset.members)))
-
-
-def choose_rule(stop: StoppingRule | None, preset: Preset, task: Task) -> StoppingRule:
-    """Return the rule that a run ends by: what was asked for, else the preset's, unless the task has none of its kind.
-
-    A preset's rule is a shorter one of those that hide pixels; a task that cannot hide any has its own.
-    """
-    hides = isinstance(task.stop, HeldOut)
-    return stop or (preset.stop if hides else None) or task.stop
 
 
 def _frames(task: Task) -> str:
@@ -391,13 +335,3 @@ def _grid(task: Task, axes: Axes, out: Any, dtype: np.dtype[Any]) -> Axes:
     if out is not None and np.dtype(out.dtype) != dtype:
         raise ValueError(f"out= is of {out.dtype}, the restored image of {dtype}")
     return grid
-
-
-_GUIDED = Prior(network=Skip(down=(32,) * 5, up=32), source=Guide())
-_SMALL = Prior(network=Skip(down=(32,) * 5, up=32))
-PRESETS = (
-    Preset("quick", _SMALL, HeldOut(floor=100, ceiling=600, patience=50), (_GUIDED,), passes=1, most=150),
-    Preset("standard", members=(_GUIDED, _SMALL), most=1000),
-    Preset("best", members=(_GUIDED, _GUIDED, _SMALL, Prior()), most=3000),
-    Preset("plain"),
-)

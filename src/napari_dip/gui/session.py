@@ -22,8 +22,8 @@ from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 import napari_dip as dip
 from napari_dip.engine import devices
 from napari_dip.engine.blocks import convert, enlarge, name_axes
+from napari_dip.engine.presets import choose_rule
 from napari_dip.engine.problem import Array
-from napari_dip.engine.restore import choose_rule
 from napari_dip.gui.layers import Origin
 from napari_dip.gui.outputs import Outputs
 

@@ -1,0 +1,77 @@
+"""How an image is restored, under one name: what is fitted, beside which pilot, and when a fit ends."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from napari_dip.engine.networks import Skip
+from napari_dip.engine.prior import Guide, Noise, Prior
+from napari_dip.engine.stopping import HeldOut, StoppingRule
+from napari_dip.engine.tasks import Task
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How an image is restored, under one name.
+
+    Parameters
+    ----------
+    prior : Prior
+        What is fitted where there is no pilot.
+    stop : StoppingRule, optional
+        When a fit ends; None: by the task's own rule.
+    members : tuple of Prior
+        Where the noise can be told from the image, a closed-form pilot (NL-Ridge) is made first. Then these are
+        fitted instead of `prior`, each from a start of its own and to the pilot as guide if its source takes one;
+        their mean and the pilot are joined with the weights of least held-out risk. Empty: no pilot.
+    passes : int
+        Of the pilot over the image: more take longer and make it better.
+    most : int, optional
+        Steps of each member at most, before its last phase: the pilot brings the detail that a fit learns late.
+    """
+
+    name: str
+    prior: Prior = field(default_factory=Prior)
+    stop: StoppingRule | None = None
+    members: tuple[Prior, ...] = ()
+    passes: int = 2
+    most: int | None = None
+
+
+def choose_preset(preset: Preset | str) -> Preset:
+    """Return what was asked for, a preset or its name, as a preset."""
+    if isinstance(preset, Preset):
+        return preset
+    for one in PRESETS:
+        if one.name == preset:
+            return one
+    raise ValueError(f"There is no preset {preset!r}; there are: {', '.join(one.name for one in PRESETS)}")
+
+
+def guided(preset: Preset) -> Preset:
+    """Return the preset with networks that see the task's image instead of noise alone."""
+
+    def seeing(prior: Prior) -> Prior:
+        return dataclasses.replace(prior, source=Guide()) if isinstance(prior.source, Noise) else prior
+
+    return dataclasses.replace(preset, prior=seeing(preset.prior), members=tuple(map(seeing, preset.members)))
+
+
+def choose_rule(stop: StoppingRule | None, preset: Preset, task: Task) -> StoppingRule:
+    """Return the rule that a run ends by: what was asked for, else the preset's, unless the task has none of its kind.
+
+    A preset's rule is a shorter one of those that hide pixels; a task that cannot hide any has its own.
+    """
+    hides = isinstance(task.stop, HeldOut)
+    return stop or (preset.stop if hides else None) or task.stop
+
+
+_GUIDED = Prior(network=Skip(down=(32,) * 5, up=32), source=Guide())
+_SMALL = Prior(network=Skip(down=(32,) * 5, up=32))
+PRESETS = (
+    Preset("quick", _SMALL, HeldOut(floor=100, ceiling=600, patience=50), (_GUIDED,), passes=1, most=150),
+    Preset("standard", members=(_GUIDED, _SMALL), most=1000),
+    Preset("best", members=(_GUIDED, _GUIDED, _SMALL, Prior()), most=3000),
+    Preset("plain"),
+)
