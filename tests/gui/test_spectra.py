@@ -11,9 +11,9 @@ from small import TINY, picture
 import napari_dip as dip
 from napari_dip.gui.options import Advanced, Output
 from napari_dip.gui.plots import ScorePlot
-from napari_dip.gui.session import Spectra, spectra
 from napari_dip.gui.spectra import Curves
 from napari_dip.gui.widget import DeepImagePrior
+from napari_dip.gui.worker import Spectra, spectra
 
 
 def test_a_click_among_the_bands_shows_the_spectrum_of_the_nearest_step(qtbot: Any) -> None:

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QApplication
 from small import TINY, fast, picture
 
 import napari_dip as dip
-from napari_dip.gui import session as session_module
+from napari_dip.gui import worker
 from napari_dip.gui.options import Advanced
 from napari_dip.gui.outputs import Outputs
 from napari_dip.gui.widget import DeepImagePrior
@@ -218,7 +218,7 @@ def test_after_a_failure_the_window_says_so_and_the_next_run_works(
         yield
 
     with monkeypatch.context() as patch:
-        patch.setattr(session_module.dip, "iter_restore", fails)
+        patch.setattr(worker.dip, "iter_restore", fails)
         click(docked.run_button)
         ends(docked)
     assert docked.state == "failed"

@@ -14,7 +14,7 @@ from napari.viewer import Viewer
 import napari_dip as dip
 from napari_dip.engine import devices
 from napari_dip.gui.layers import Origin, marked, mismatch, origin, shown_plane
-from napari_dip.gui.session import explain
+from napari_dip.gui.worker import explain
 
 Device = Annotated[
     str, {"choices": ["auto", *devices.available()], "tooltip": "Where the fit runs; auto is the fastest there is"}

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QLabel, QStackedLayout, QTabWidget, QWidget
 
 from napari_dip.engine.problem import Array
 from napari_dip.gui.plots import BEST, CURVE, ScorePlot, bare_plot, paint, round_values
-from napari_dip.gui.session import Spectra
+from napari_dip.gui.worker import Spectra
 
 COLOURS = {"input": ("#9aa3ad", "#707880"), "output": (CURVE["dark"], CURVE["light"]),
            "residual": ("#8fd18f", "#2e7d32"), "step": (BEST["dark"], BEST["light"])}  # fmt: skip

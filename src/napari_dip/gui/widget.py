@@ -28,8 +28,9 @@ from napari_dip.gui.inputs import Inputs
 from napari_dip.gui.options import Options
 from napari_dip.gui.outputs import Outputs
 from napari_dip.gui.plots import ScorePlot
-from napari_dip.gui.session import ENDED, Request, Session, State, Tick
+from napari_dip.gui.session import ENDED, Session, State
 from napari_dip.gui.spectra import Curves
+from napari_dip.gui.worker import Request, Tick
 
 COLOURS = {"warning": ("#ffb14a", "#a34e00"), "error": ("#ff8a80", "#b3261e")}  # in a dark and a light theme
 ADVISED = (dip.Denoise, dip.Guided)  # of other tasks the noise says little

@@ -13,10 +13,10 @@ from napari.layers import Image
 from small import TINY, picture
 
 import napari_dip as dip
-from napari_dip.gui import session
+from napari_dip.gui import worker
 from napari_dip.gui.layers import origin
-from napari_dip.gui.session import Canvas, Done, Failure, Message, Preview, Request, Tick, work
 from napari_dip.gui.widget import duration, progress_text
+from napari_dip.gui.worker import Canvas, Done, Failure, Message, Preview, Request, Tick, work
 
 pytestmark = pytest.mark.usefixtures("qapp")
 
@@ -123,7 +123,7 @@ def test_every_failure_is_a_message_in_words(monkeypatch: Any, error: Exception,
         raise error
         yield
 
-    monkeypatch.setattr(session.dip, "iter_restore", fails)
+    monkeypatch.setattr(worker.dip, "iter_restore", fails)
     last = list(messages(request_for(picture(32, 32))))[-1]
     assert isinstance(last, Failure)
     assert last.message.startswith(said)
@@ -139,7 +139,7 @@ def test_a_run_that_fails_on_its_way_keeps_what_it_had(monkeypatch: Any) -> None
             if progress.step == 15:
                 raise RuntimeError("the device was lost")
 
-    monkeypatch.setattr(session.dip, "iter_restore", fails)
+    monkeypatch.setattr(worker.dip, "iter_restore", fails)
     last = list(messages(request_for(picture(32, 32))))[-1]
     assert isinstance(last, Failure)
     assert last.partial is not None
