@@ -10,7 +10,8 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 import napari_dip as dip
-from napari_dip.gui.layers import axis_letters, describe, leading_unit, marked, mismatch, origin, shown_plane
+from napari_dip.gui.beside import marked, mismatch
+from napari_dip.gui.layers import axis_letters, describe, leading_unit, origin, shown_plane
 from napari_dip.gui.outputs import Outputs
 
 # napari says of every layer whose affine mixes slices that it shows them approximately, the source included

@@ -15,19 +15,17 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QWidget
 
 import napari_dip as dip
 from napari_dip.engine.problem import Role
+from napari_dip.gui.beside import beside, marked, mismatch
 from napari_dip.gui.editors import caption, guard_wheel
 from napari_dip.gui.form import CHOICES, ChoiceEdit, Row, image_fields, mask_fields
 from napari_dip.gui.layers import (
     FRAMES,
     Origin,
-    beside,
     depth,
     describe,
     frames_axis,
     jpeg_tables,
     level,
-    marked,
-    mismatch,
     origin,
     shown_plane,
 )

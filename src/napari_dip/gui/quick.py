@@ -13,7 +13,8 @@ from napari.viewer import Viewer
 
 import napari_dip as dip
 from napari_dip.engine import devices
-from napari_dip.gui.layers import Origin, marked, mismatch, origin, shown_plane
+from napari_dip.gui.beside import marked, mismatch
+from napari_dip.gui.layers import Origin, origin, shown_plane
 from napari_dip.gui.worker import explain
 
 Device = Annotated[
