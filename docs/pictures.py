@@ -82,14 +82,15 @@ def inpaint(drawing: Drawing) -> None:
 
 def text(drawing: Drawing) -> None:
     """Draw a part of a portrait with words over it and a hole in it, and the same without."""
-    truth = data.astronaut()[20:180, 140:300]
+    whole = Image.fromarray(data.astronaut()).crop((60, 0, 412, 352))
+    truth = np.asarray(whole.resize((176, 176), Image.Resampling.LANCZOS))
     marked = Image.fromarray(truth)
     pen = ImageDraw.Draw(marked)
-    font = ImageFont.truetype(Path(mpl.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", 13)
-    for line in range(7):
-        pen.text((4, 4 + 22 * line), "what was written over an image", fill=(255, 255, 0), font=font)
-    pen.rectangle((112, 96, 135, 119), fill=(255, 255, 0))
-    task, rule = dip.Inpaint(mask_colour="#ffff00", tolerance=90, widen=2), dip.HeldOut(ceiling=1500)
+    font = ImageFont.truetype(Path(mpl.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", 9)
+    for line in range(6):
+        pen.text((4, 8 + 30 * line), "what was written over an image", fill=(255, 255, 0), font=font)
+    pen.rectangle((150, 36, 165, 51), fill=(255, 255, 0))
+    task, rule = dip.Inpaint(mask_colour="#ffff00", tolerance=90, widen=1), dip.HeldOut(ceiling=2000)
     result = dip.restore(np.asarray(marked), task, stop=rule, max_steps=drawing.max_steps, device=drawing.device)
     print(f"text: step {result.best_step}, {result.ended}")
     drawing.save("text", beside(np.asarray(marked), result.image, truth, limits=(0, 255), zoom=2))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-DAMPING = 0.1  # of the light's power: frequencies of which the blur passes less hardly count more than in least squares
+DAMPING = 0.2  # of the light's power: frequencies of which the blur passes less hardly count more than in least squares
 
 
 @dataclass(frozen=True, eq=False)
