@@ -20,6 +20,7 @@ from napari_dip.engine.channels import joint_gains
 from napari_dip.engine.comparison import Gain, gains
 from napari_dip.engine.convolve import Convolution
 from napari_dip.engine.correlation import reach
+from napari_dip.engine.filling import Filling, fill
 from napari_dip.engine.member import Member, Step
 from napari_dip.engine.noise import NoiseRecord, estimate_noise, record_of
 from napari_dip.engine.outcome import Fit, Phase, Progress, Restoration
@@ -54,6 +55,7 @@ class FrameFit:
         self.meter = BandMeter(self.problem.y, self.problem.known()) if self.problem.is_image else None
         self.pilot: Pilot | None = None
         self.guide: Tensor | None = None  # without the held-out elements
+        self.filling: Filling | None = None
         self.tile: int | None = None
         self.members: list[Member] = []
         self.steps: dict[int, int] = {}  # by member
@@ -80,7 +82,7 @@ class FrameFit:
             guides = [guide for guide in (made, problem.guide) if guide is not None]
             both = torch.cat([guide.to(guides[0].device) for guide in guides])
             problem, hidden = (dataclasses.replace(one, guide=both) for one in (problem, hidden))
-        plan = run.planned(problem, priors, has_pilot=self.pilot is not None)
+        plan = run.planned(problem, priors, has_pilot=bool(self.pilot or self.filling))
         self.tile = plan.tile
         self.members = [
             Member(self, prior, problem, index, seed=run.seed + index * BETWEEN_SEEDS)
@@ -90,6 +92,10 @@ class FrameFit:
         run.clock.append(time.perf_counter())
         for step in abreast(self.fitted(hidden), plan.abreast):
             yield from self.followed_by(step)
+        if self.share > 0:
+            run.remarks[
+                "Next to known pixels, what similar patches tell of the missing ones has a part in the result"
+            ] = None
         restored = self.restored()
         run.assembly.add(self.frame, restored)
         self.check(restored)
@@ -110,10 +116,14 @@ class FrameFit:
     def prepare(self, hidden: Problem) -> Iterator[Progress]:
         """Make the pilot or the guide, where the preset wants one and the problem allows it."""
         run = self.run
-        if not run.members or run.task.keeps_known:
+        if not run.members:
             return
         place = devices.closed_form(run.device)
         on_device = (self.problem.to(place), hidden.to(place))
+        if run.task.keeps_known:
+            filling = yield from self.followed(fill(*on_device))
+            self.filling = filling and filling.to(run.device)
+            return
         if self.problem.is_linear:
             guide = yield from self.followed(total_variation(*on_device))
             self.guide = None if guide is None else guide.to(self.problem.y.device)
@@ -211,6 +221,8 @@ class FrameFit:
         return self.undone(self.mixture())
 
     def mixture(self) -> Tensor:
+        if self.filling is not None:
+            return self.filling.mixed(self.average(), self.share) if self.begun else self.filling.estimate
         if self.pilot is None:
             return self.average()
         return self.pilot.mixed(self.average(), self.weights()) if self.begun else self.pilot.estimate
@@ -224,6 +236,11 @@ class FrameFit:
         if self.pilot is None or not self.begun:
             return ()
         return self.pilot.weights(self.unseen())
+
+    @property
+    def share(self) -> float:
+        """The weight of what patches tell of missing pixels, next to known ones."""
+        return self.filling.weight(self.unseen()) if self.filling and self.begun else 0.0
 
     def unseen(self) -> Tensor:
         """Return the mean of what the members gave before they saw the held-out elements, (C, *spatial)."""

@@ -37,6 +37,7 @@ Work = Generator[None, None, Tensor]
 
 FIRST = {1: Pass(9, 18), 3: Pass(7, 18)}
 LATER = {1: Pass(7, 90), 3: Pass(5, 90)}
+AGAIN = Pass(7, 40)
 
 
 def nl_ridge(y: Tensor, noise: NoiseModel, passes: int = 2) -> Tensor:
@@ -73,6 +74,21 @@ def nl_ridge_in_strips(y: Tensor, noise: NoiseModel, passes: int = 2) -> Work:
     x = y.clone()
     x[kept] = yield from _denoise(y[kept], noise.of_channels(noisy), passes)
     return x
+
+
+def nl_ridge_again(x: Tensor, variance: Tensor) -> Work:
+    """Yield after each strip, and return x, (C, Y, X), denoised once more, itself being the estimate.
+
+    Parameters
+    ----------
+    x, variance : Tensor
+        An image and the variance of what is wrong at each of its elements, above zero, (C, Y, X); 16 px a side or more.
+    """
+    deviation = variance.mean((1, 2), keepdim=True).sqrt()
+    centre = x.mean((1, 2), keepdim=True) - OFFSET * x.std((1, 2), keepdim=True)
+    scaled = (x - centre) / deviation
+    found = yield from _pass(scaled, scaled, variance / deviation.square(), None, AGAIN)
+    return found * deviation + centre
 
 
 def strip_bytes(shape: tuple[int, ...]) -> int:
