@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from main_job import machine
 from PIL import Image
+from records import opened, save
 from skimage.metrics import structural_similarity
 from skimage.restoration import denoise_tv_chambolle
 
@@ -40,9 +39,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
-    results = (
-        json.loads(options.results.read_text()) if options.results.exists() else {"machine": machine(), "runs": {}}
-    )
+    results = opened(options.results, "runs")
     if not options.table:
         measure(options, results)
     print(table(results["runs"]))
@@ -62,7 +59,7 @@ def measure(options: argparse.Namespace, results: dict[str, Any]) -> None:
                 for seed in map(int, options.seeds.split(",")):
                     if f"{variant} {seed}" not in run:
                         run[f"{variant} {seed}"] = scores(dip.restore(image, task, seed=seed).image, truth)
-                    options.results.write_text(json.dumps(results, indent=1) + "\n")
+                    save(results, options.results)
 
 
 def centre(image: Array, size: int) -> Array:

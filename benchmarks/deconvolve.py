@@ -17,7 +17,6 @@ benchmarks/results/deconvolve.json after each case.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,11 @@ import imageio.v3 as imageio
 import numpy as np
 import numpy.typing as npt
 import torch
-from main_job import machine
+from measures import least_variation, psnr
+from records import opened, save
 from scipy.signal import fftconvolve
 
 import napari_dip as dip
-from napari_dip.engine.variation import total_variation
 
 RESULTS = Path(__file__).parent / "results" / "deconvolve.json"
 PICTURES = {"house": ("02", 40, 60), "butterfly": ("05", 70, 70)}  # of 256 x 256, and the corner of the small crop
@@ -55,7 +54,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"machine": machine(), "cases": {}}
+    results = opened(RESULTS, "cases")
     for scene in () if options.table else options.scenes.split(","):
         if scene == "pictures":
             for noise in map(float, options.noises.split(",")):
@@ -79,15 +78,15 @@ def measure(options: argparse.Namespace, results: dict[str, Any], scene: str, ca
     seconds = time.perf_counter() - started
     lucy, iteration = best_lucy(y, psf, truth)
     results["cases"][name] = {
-        "blurred": psnr(y, truth),
+        "blurred": nearness(y, truth),
         "lucy": lucy,
         "iteration": iteration,
-        "variation": psnr(variation(y, psf), truth),
-        "restored": psnr(result.image, truth),
+        "variation": nearness(variation(y, psf), truth),
+        "restored": nearness(np.asarray(result.image, float), truth),
         "steps": [[fit.best_step, fit.last_step] for fit in result.fits],
         "seconds": round(seconds),
     }
-    RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    save(results, RESULTS)
     print(name, results["cases"][name], flush=True)
 
 
@@ -129,7 +128,7 @@ def best_lucy(y: Doubles, psf: Doubles, truth: Doubles) -> tuple[float, int]:
     x, mirrored, found = np.full_like(wide, wide.mean()), np.flip(psf), []
     for _ in range(200):  # what skimage.restoration.richardson_lucy does, one iteration at a time
         x = x * fftconvolve(wide / np.maximum(fftconvolve(x, psf, mode="same"), 1e-12), mirrored, mode="same")
-        found.append(psnr(x[inner], truth))
+        found.append(nearness(x[inner], truth))
     return max(found), 1 + int(np.argmax(found))
 
 
@@ -137,20 +136,13 @@ def variation(y: Doubles, psf: Doubles) -> Doubles:
     """Return the estimate that guides the network."""
     scale = float(y.max())
     problem = dip.Deconvolve(psf).problem(torch.from_numpy((y / scale).astype(np.float32))[None])
-    work = total_variation(problem, dip.HeldOut().start(problem, 0)[0])
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            found: Doubles = scale * problem.field(end.value)[0].numpy().astype(float)
-            return found
+    return scale * problem.field(least_variation(problem))[0].numpy().astype(float)
 
 
-def psnr(image: Doubles, truth: Doubles) -> float:
-    image, is_volume = np.asarray(image, float), truth.ndim == 3
-    gain = float((image * truth).sum() / np.square(image).sum()) if is_volume else 1.0
-    peak = 1.0 if truth.max() <= 1 else float(truth.max())
-    return round(float(20 * np.log10(peak / np.sqrt(np.mean((gain * image - truth) ** 2)))), 2)
+def nearness(image: Doubles, truth: Doubles) -> float:
+    """Return the PSNR; of a volume with the gain with which it is nearest to the truth."""
+    gain = float((image * truth).sum() / np.square(image).sum()) if truth.ndim == 3 else 1.0
+    return psnr(gain * image, truth, 1.0 if truth.max() <= 1 else float(truth.max()))
 
 
 def table(results: dict[str, Any]) -> str:

@@ -9,7 +9,6 @@ as published. Resumable: what benchmarks/results/default_network.json has is not
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import imageio.v3 as imageio
 import numpy as np
 import torch
-from main_job import machine
+from records import opened, save
 
 import napari_dip as dip
 from napari_dip.engine import devices
@@ -31,14 +30,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     options = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"machine": machine(), "runs": {}}
+    results = opened(RESULTS, "runs")
     results["machine"]["threads"] = torch.get_num_threads()
     for image in IMAGES:
         for name in STEPS:
             if f"{image} {name}" not in results["runs"]:
                 results["runs"][f"{image} {name}"] = trajectory(options.data, image, name)
-                RESULTS.parent.mkdir(exist_ok=True)
-                RESULTS.write_text(json.dumps(results, indent=1))
+                save(results, RESULTS)
     print(table(results))
 
 

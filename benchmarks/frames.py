@@ -20,14 +20,13 @@ after every run.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import imageio.v3 as imageio
 import numpy as np
-from main_job import machine
+from records import opened, save
 from scipy.ndimage import gaussian_filter
 
 import napari_dip as dip
@@ -53,8 +52,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
-    known = options.results.exists()
-    results = json.loads(options.results.read_text()) if known else {"machine": machine(), "runs": {}}
+    results = opened(options.results, "runs")
     if not options.table:
         for seed in map(int, options.seeds.split(",")):
             for kind in options.kinds.split(","):
@@ -69,7 +67,7 @@ def run_all(options: argparse.Namespace, results: dict[str, Any], kind: str, pic
         if key not in results["runs"]:
             truth, frames = exposed(options.data, kind, picture, seed)
             results["runs"][key] = measured(arm, truth, frames, options.preset, seed)
-            options.results.write_text(json.dumps(results, indent=1))
+            save(results, options.results)
             print(key, results["runs"][key], flush=True)
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import napari
 import numpy as np
-from main_job import machine
 from qtpy.QtCore import QTimer
+from records import machine, save
 
 from napari_dip.gui.widget import DeepImagePrior
 
@@ -65,7 +65,7 @@ def finish(viewer: napari.Viewer, dock: DeepImagePrior, beats: list[float], opti
     parts = {"the first ten seconds": at < START, "after them": at >= START}
     found = {name: longest(gaps[part]) for name, part in parts.items() if part.any()}
     rows = {"machine": machine(), "size": options.size, "seconds": options.seconds, "steps": steps, "gaps": found}
-    options.results.write_text(json.dumps(rows, indent=1))
+    save(rows, options.results)
     print(json.dumps(rows, indent=1))
     viewer.close()
 

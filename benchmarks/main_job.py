@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from typing import Any
 import imageio.v3 as imageio
 import numpy as np
 import torch
+from records import opened, save
 
 import napari_dip as dip
 from napari_dip.engine import devices
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--only", choices=["commands", "records"])
     options = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"machine": machine(), "runs": {}}
+    results = opened(RESULTS, "runs")
     if not options.table:
         if options.only != "records":
             commands(options.data, results)
@@ -63,7 +63,7 @@ def commands(data: Path, results: dict[str, Any]) -> None:
             run = results["runs"].setdefault(f"{case} seed {seed}", {})
             if "wall_seconds" not in run:
                 run.update(command(case, data / degraded, truth=data / truth, seed=seed))
-                save(results)
+                save(results, RESULTS)
 
 
 def command(case: str, degraded: Path, *, truth: Path, seed: int) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def records(data: Path, results: dict[str, Any]) -> None:
         length = max(LONGEST, 2 * run.get("last_step", 0))
         if len(run.get("record_psnr", ())) * 10 < length:
             run["record_psnr"] = record(imageio.imread(data / degraded), imageio.imread(data / truth), seed, length)
-            save(results)
+            save(results, RESULTS)
 
 
 def record(image: Any, truth: Any, seed: int, length: int) -> list[float]:
@@ -122,19 +122,6 @@ def record(image: Any, truth: Any, seed: int, length: int) -> list[float]:
         if iterate.step >= length:
             return psnr
     raise AssertionError("fit ends by itself")
-
-
-def machine() -> dict[str, Any]:
-    model = "unknown"
-    if Path("/proc/cpuinfo").exists():
-        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-        model = names[0].split(":", 1)[1].strip() if names else model
-    return {"processor": model, "cores": devices.cores(), "system": platform.platform(), "torch": torch.__version__}
-
-
-def save(results: dict[str, Any]) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1))
 
 
 def table(results: dict[str, Any]) -> str:

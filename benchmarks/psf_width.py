@@ -13,7 +13,6 @@ benchmarks/results/psf_width.json after each case.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,11 +22,12 @@ import imageio.v3 as imageio
 import numpy as np
 import numpy.typing as npt
 import torch
-from main_job import machine
+from records import opened, save
 from scipy.signal import fftconvolve
 
 import napari_dip as dip
 from napari_dip.engine.width import Width, resized, told_width
+from napari_dip.engine.work import finished
 
 RESULTS = Path(__file__).parent / "results" / "psf_width.json"
 SIDE, MARGIN, NOISE = 112, 36, 0.01
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"machine": machine(), "cases": {}, "fits": {}}
+    results = opened(RESULTS, "cases", "fits")
     if not options.table:
         for name, whole in scenes(options.data):
             for kind, psf in kernels(options.data).items():
@@ -89,13 +89,7 @@ def wrong(case: tuple[Doubles, float]) -> Doubles:
 
 def told(y: Doubles, psf: Doubles) -> Width | None:
     problem = dip.Deconvolve(psf).problem(torch.from_numpy(y.astype(np.float32))[None])
-    work = told_width(problem, 0)
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            found: Width | None = end.value
-            return found
+    return finished(told_width(problem, 0))
 
 
 def judge(results: dict[str, Any], name: str, whole: Doubles, case: tuple[Doubles, float]) -> None:
@@ -107,7 +101,7 @@ def judge(results: dict[str, Any], name: str, whole: Doubles, case: tuple[Double
         "factor": width.factor, "error": width.error, "sure": width.sure, "told": width.is_told,
         "suspect": width.is_suspect,
     }  # fmt: skip
-    save(results)
+    save(results, RESULTS)
 
 
 def restored(results: dict[str, Any], name: str, whole: Doubles, case: tuple[Doubles, float], preset: str) -> None:
@@ -124,12 +118,7 @@ def restored(results: dict[str, Any], name: str, whole: Doubles, case: tuple[Dou
         kind: round(-10 * math.log10(float(np.mean((one.estimate - x) ** 2))), 2) for kind, one in made.items()
     }
     print(name, results["fits"][name], flush=True)
-    save(results)
-
-
-def save(results: dict[str, Any]) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1))
+    save(results, RESULTS)
 
 
 def table(results: dict[str, Any]) -> str:

@@ -10,7 +10,6 @@ what the JSON has is not run again; it is written after every run. Seconds mean 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,8 +18,8 @@ from typing import Any, NamedTuple
 import imageio.v3 as imageio
 import numpy as np
 import tifffile
-from main_job import machine
 from peers import PEERS
+from records import opened, save
 from skimage.metrics import structural_similarity
 
 import napari_dip as dip
@@ -52,8 +51,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
-    known = options.results.exists()
-    results = json.loads(options.results.read_text()) if known else {"machine": machine(), "sets": {}}
+    results = opened(options.results, "sets")
     if not options.table:
         measure(options, results)
     print(tables(results))
@@ -186,11 +184,6 @@ SETS: dict[str, Callable[[Path, int], Iterator[Case]]] = {"colour": colour, "gre
 
 
 # ---------------------------------------------------------------------- tables
-
-
-def save(results: dict[str, Any], path: Path) -> None:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(results, indent=1, ensure_ascii=False))
 
 
 def tables(results: dict[str, Any]) -> str:

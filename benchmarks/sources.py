@@ -16,7 +16,6 @@ Resumable: written to benchmarks/results/sources.json after each run.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from main_job import machine
+from records import opened, save
 from scipy.signal import fftconvolve
 
 import napari_dip as dip
@@ -50,8 +49,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
-    known = options.results.exists()
-    results = json.loads(options.results.read_text()) if known else {"machine": machine(), "runs": {}}
+    results = opened(options.results, "runs")
     for scene in () if options.table else options.scenes.split(","):
         for seed in map(int, options.seeds.split(",")):
             name = f"{scene} {options.preset} seed {seed}"
@@ -59,7 +57,7 @@ def main() -> None:
                 started = time.perf_counter()
                 row = {"stars": stars, "beads": beads}[scene](options.preset, seed)
                 results["runs"][name] = {**row, "seconds": round(time.perf_counter() - started)}
-                options.results.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+                save(results, options.results)
     for name, row in results["runs"].items():
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
 

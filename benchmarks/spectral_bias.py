@@ -12,7 +12,6 @@ same decoder, input, learning rate and seed. Resumable: the JSON is written afte
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from pathlib import Path
@@ -22,7 +21,7 @@ import imageio.v3 as imageio
 import numpy as np
 import tifffile
 import torch
-from main_job import machine
+from records import opened, save
 from torch import Tensor
 
 import napari_dip as dip
@@ -58,14 +57,14 @@ def main() -> None:
     parser.add_argument("--crops", default=",".join(CROPS))
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"machine": machine(), "runs": {}}
+    results = opened(RESULTS, "runs")
     for variant in [] if options.table else options.variants.split(","):
         for crop in options.crops.split(","):
             name = f"{crop} | {variant} | {options.side} px, {options.width} channels, {options.steps} steps"
             name += f", seed {options.seed}"
             if name not in results["runs"]:
                 results["runs"][name] = run(options, crop, CONTROLS[variant])
-                RESULTS.write_text(json.dumps(results, ensure_ascii=False))
+                save(results, RESULTS, indent=None)
                 print(name, flush=True)
     print(table(results["runs"]))
 

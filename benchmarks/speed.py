@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import records
 import torch
 from default_network import crop
-from main_job import machine
 from paces import PLAIN, TOGETHER, configurations, label, shape_of
 from published import INPUTS, Recipe, difference, hourglass, reference
 from torch import Tensor
@@ -73,7 +73,7 @@ def arguments() -> argparse.Namespace:
 def named() -> dict[str, Any]:
     gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "default")
-    return {**machine(), **gpu, "threads": torch.get_num_threads(), "onednn_isa": isa}
+    return {**records.machine(), **gpu, "threads": torch.get_num_threads(), "onednn_isa": isa}
 
 
 # ---------------------------------------------------------------------- the processes of a shape
@@ -82,7 +82,7 @@ def named() -> dict[str, Any]:
 def measure(options: argparse.Namespace, results: dict[str, Any], device: str) -> None:
     if device not in results["peaks"]:
         results["peaks"][device] = child(options, "peaks", device)
-        save(options, results)
+        records.save(results, options.results)
     for shape in shapes(options):
         for name in configurations(torch.device(device), options.reference, len(shape) - 1):
             alone(options, results, device, shape, "steps", name)
@@ -114,7 +114,7 @@ def alone(
         rows[name] = {"failed": f"not run: would need {gib(needed)} of memory, {gib(free)} may be used"}
     else:
         rows[name] = child(options, kind, device, "--shape", label(shape), "--names", name)
-    save(options, results)
+    records.save(results, options.results)
     print(device, label(shape), kind, name, rows[name], flush=True)
 
 
@@ -138,7 +138,7 @@ def interleave(options: argparse.Namespace, results: dict[str, Any], device: str
     if PLAIN in fitting and not measured and max(fitting.values()) + kept < free:
         turns = ["--turns", str(options.steps), "--seconds", str(options.seconds)]
         here["together"] = child(options, "together", device, "--shape", label(shape), *turns, "--names", *fitting)
-        save(options, results)
+        records.save(results, options.results)
 
 
 def child(options: argparse.Namespace, kind: str, device: str, *flags: str) -> dict[str, Any]:
@@ -150,11 +150,6 @@ def child(options: argparse.Namespace, kind: str, device: str, *flags: str) -> d
         return {"failed": (done.stderr.strip().splitlines() or [f"ended by signal {-done.returncode}"])[-1]}
     measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return measured
-
-
-def save(options: argparse.Namespace, results: dict[str, Any]) -> None:
-    options.results.parent.mkdir(exist_ok=True)
-    options.results.write_text(json.dumps(results, indent=1))
 
 
 # ---------------------------------------------------------------------- faithfulness
@@ -179,7 +174,7 @@ def faithful(options: argparse.Namespace, results: dict[str, Any]) -> None:
         for name, iterates in recipes.items():
             if str(seed) not in kept["psnr"].setdefault(name, {}):
                 kept["psnr"][name][str(seed)] = trajectory(iterates(seed), truth.to(device), options.length)
-                save(options, results)
+                records.save(results, options.results)
 
 
 def differences(checkout: Path | None) -> dict[str, float]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,12 +22,13 @@ from typing import Any
 import imageio.v3 as imageio
 import numpy as np
 import torch
-from main_job import machine
+from records import opened, save
 
 import napari_dip as dip
 from napari_dip.engine import devices
 from napari_dip.engine.pilot import make_pilot
 from napari_dip.engine.problem import Array
+from napari_dip.engine.work import finished
 
 RESULTS = Path(__file__).parent / "results" / "stopping.json"
 CROPS = {
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--large", action="store_true")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"machine": machine(), "records": {}}
+    results = opened(RESULTS, "records")
     if not options.table:
         for seed in options.seeds.split(","):
             record_all(options.data, int(seed), results, large=options.large)
@@ -73,7 +73,7 @@ def record_all(data: Path, seed: int, results: dict[str, Any], *, large: bool = 
             name += f" {LARGE_SIDE}²" if large else ""
             if name not in results["records"]:
                 results["records"][name] = record(noisy, clean, fit, rules, seed)
-                RESULTS.write_text(json.dumps(results, ensure_ascii=False))
+                save(results, RESULTS, indent=None)
                 print(name, flush=True)
 
 
@@ -126,12 +126,9 @@ def record(noisy: Array, clean: Array, fit: str, rules: dict[str, dip.StoppingRu
 
 
 def with_guide(problem: dip.Problem, hidden: dip.Problem, seed: int) -> dip.Problem:
-    work = make_pilot(problem, hidden, seed, PRESET.passes)
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return dataclasses.replace(hidden, guide=end.value.guide)
+    pilot = finished(make_pilot(problem, hidden, seed, PRESET.passes))
+    assert pilot is not None, "every one of these images has noise"
+    return dataclasses.replace(hidden, guide=pilot.guide)
 
 
 def psnr(x: torch.Tensor, truth: torch.Tensor) -> float:

@@ -10,14 +10,13 @@ that is restored: --size is its side after enlarging. Resumable: what the JSON h
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from main_job import machine
 from PIL import Image
+from records import opened, save
 
 import napari_dip as dip
 from napari_dip.engine.problem import Array
@@ -41,9 +40,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
-    results = (
-        json.loads(options.results.read_text()) if options.results.exists() else {"machine": machine(), "runs": {}}
-    )
+    results = opened(options.results, "runs")
     if not options.table:
         measure(options, results)
     for name, row in results["runs"].items():
@@ -61,7 +58,7 @@ def measure(options: argparse.Namespace, results: dict[str, Any]) -> None:
                 key = f"{about} {method} {options.preset} {seed}"
                 if key not in results["runs"]:
                     results["runs"][key] = run(small, truth, options, method=method, seed=int(seed))
-                    options.results.write_text(json.dumps(results, indent=1))
+                    save(results, options.results)
 
 
 def pair(path: Path, factor: int, size: int) -> tuple[Array, Array]:

@@ -11,13 +11,12 @@ where it is smallest and largest.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from main_job import machine
+from records import opened, save
 from scipy.ndimage import gaussian_filter
 
 import napari_dip as dip
@@ -37,8 +36,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
-    known = options.results.exists()
-    results = json.loads(options.results.read_text()) if known else {"machine": machine(), "runs": {}}
+    results = opened(options.results, "runs")
     for seed in [] if options.table else map(int, options.seeds.split(",")):
         for tile in (None, options.tile):
             name = (
@@ -46,7 +44,7 @@ def main() -> None:
             )
             if name not in results["runs"]:
                 results["runs"][name] = run(options.size, options.tile, tile, preset=options.preset, seed=seed)
-                options.results.write_text(json.dumps(results, indent=1))
+                save(results, options.results)
                 print(name, results["runs"][name], flush=True)
     print(table(results["runs"]))
 

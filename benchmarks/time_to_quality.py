@@ -13,7 +13,6 @@ idle machine only. Resumable: what the JSON has is not run again; it is written 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +24,8 @@ from matplotlib.figure import Figure
 from paces import wait
 from peers import PEERS
 from published import Recipe
-from quality import Case, colour, save
+from quality import Case, colour
+from records import opened, save
 from speed import named
 
 import napari_dip as dip
@@ -61,8 +61,8 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, default=PICTURE)
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
-    known = options.results.exists()
-    results = json.loads(options.results.read_text()) if known else {"machine": named(), "runs": {}}
+    results = opened(options.results, "runs")
+    results["machine"] |= named()
     if not options.table:
         for size in options.cases.split(","):
             measure(options, results, int(size))

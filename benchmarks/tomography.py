@@ -13,7 +13,6 @@ Resumable: written to benchmarks/results/tomography.json after each run.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Callable
@@ -24,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from main_job import machine
+from measures import least_variation, psnr
+from records import opened, save
 from scipy.ndimage import gaussian_filter1d
 from skimage.data import shepp_logan_phantom
 from skimage.transform import iradon, resize
@@ -32,7 +32,6 @@ from torch import Tensor
 
 import napari_dip as dip
 from napari_dip.engine.problem import Problem
-from napari_dip.engine.variation import total_variation
 
 RESULTS = Path(__file__).parent / "results" / "tomography.json"
 SIZE, ANGLES, NOISE = 128, 60, 0.01
@@ -49,13 +48,13 @@ def main() -> None:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"machine": machine(), "runs": {}}
+    results = opened(RESULTS, "runs")
     for scene, make in () if options.table else SCENES.items():
         for seed in map(int, options.seeds.split(",")):
             name = f"{scene} {options.preset} seed {seed}"
             if name not in results["runs"]:
                 results["runs"][name] = run(make(options.data), options.preset, seed)
-                RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+                save(results, RESULTS)
     print(table(results))
 
 
@@ -68,10 +67,11 @@ def run(truth: Floats, preset: str, seed: int) -> dict[str, Any]:
     result = dip.reconstruct(
         y, lambda image: projections(image, angles.to(image.device)), truth.shape, floor=0.0, preset=preset, seed=seed
     )
+    peak = float(truth.max() - truth.min())
     return {
-        "back-projection": max(psnr(one, truth) for one in back_projected(y.numpy(), angles.numpy())),
-        "variation": psnr(variation(y, angles), truth),
-        "restored": psnr(result.image, truth),
+        "back-projection": max(psnr(one, truth, peak) for one in back_projected(y.numpy(), angles.numpy())),
+        "variation": psnr(variation(y, angles), truth, peak),
+        "restored": psnr(result.image, truth, peak),
         "steps": [[fit.best_step, fit.last_step] for fit in result.fits],
         "seconds": round(time.perf_counter() - started),
     }
@@ -100,18 +100,7 @@ def variation(y: Tensor, angles: Tensor) -> Floats:
         y[None] / strength, shape=(1, SIZE, SIZE), forward=lambda x: projections(x[0], angles)[None] / strength,
         is_image=False, is_linear=True,
     )  # fmt: skip
-    work = total_variation(problem, dip.HeldOut().start(problem, 0)[0])
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            found: Floats = end.value[0].numpy()
-            return found
-
-
-def psnr(image: Floats, truth: Floats) -> float:
-    peak = float(truth.max() - truth.min())
-    return round(float(20 * np.log10(peak / np.sqrt(np.mean((np.asarray(image, float) - truth) ** 2)))), 2)
+    return least_variation(problem)[0].numpy()
 
 
 def phantom(_: Path) -> Floats:

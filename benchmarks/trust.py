@@ -10,7 +10,6 @@ simulated, so the truth is known. Resumable: what the JSON has is not run again;
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +18,8 @@ from typing import Any
 import imageio.v3 as imageio
 import numpy as np
 import torch
-from main_job import machine
 from peers import nlm, tv
+from records import opened, save
 from scipy.ndimage import gaussian_filter, label, uniform_filter
 from scipy.stats import spearmanr
 
@@ -43,8 +42,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
-    known = options.results.exists()
-    results = json.loads(options.results.read_text()) if known else {"machine": machine(), "cases": {}}
+    results = opened(options.results, "cases")
     if not options.table:
         for seed in map(int, options.seeds.split(",")):
             for case in options.cases.split(","):
@@ -53,7 +51,7 @@ def main() -> None:
                     if str(seed) not in rows:
                         started = time.perf_counter()
                         rows[str(seed)] = {**work(), "seconds": round(time.perf_counter() - started)}
-                        options.results.write_text(json.dumps(results, indent=1, ensure_ascii=False))
+                        save(results, options.results)
                         print(case, name, seed, rows[str(seed)], flush=True)
     print(table(results["cases"]))
 

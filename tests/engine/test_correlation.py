@@ -29,6 +29,7 @@ from napari_dip.engine.noise import estimate_noise
 from napari_dip.engine.pilot import make_pilot
 from napari_dip.engine.problem import Problem
 from napari_dip.engine.ridge import nl_ridge
+from napari_dip.engine.work import finished
 
 SIGMAS = {"both axes": (0.6, 0.6), "along lines": (0.0, 0.6)}
 
@@ -184,13 +185,7 @@ def test_the_pilot_is_weighed_where_the_network_has_seen_nothing():
     y = F.pad(y[None], (32, 32, 32, 32), mode="reflect")[0]
     problem = Problem(y, tuple(y.shape))
     hidden, _ = dip.HeldOut().start(problem, seed=0)
-    work = make_pilot(problem, hidden, seed=0, passes=1)
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            pilot = end.value
-            break
+    pilot = finished(make_pilot(problem, hidden, seed=0, passes=1))
     assert reach(pilot.noise.correlation) == (1, 1)
     assert pilot.held.any()
     assert not (grown(pilot.held, (1, 1)) & hidden.known()).any()

@@ -12,6 +12,7 @@ from skimage.restoration import richardson_lucy
 import napari_dip as dip
 from napari_dip.engine.fit import above
 from napari_dip.engine.variation import total_variation
+from napari_dip.engine.work import finished
 
 RULE = dip.HeldOut(floor=100, ceiling=150, patience=50)
 SEEING = dip.Prior(network=dip.Skip(down=(24,) * 4, up=24), source=dip.Guide(), averaging=0.97)
@@ -39,12 +40,7 @@ def blocks(shape, seed=3):
 
 
 def guide_of(problem, hidden):
-    work = total_variation(problem, hidden)
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
+    return finished(total_variation(problem, hidden))
 
 
 @pytest.fixture(scope="module")

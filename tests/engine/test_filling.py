@@ -11,14 +11,7 @@ import torch
 import napari_dip as dip
 from napari_dip.engine.filling import Filling, fill
 from napari_dip.engine.variation import total_variation
-
-
-def finished(work):
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
+from napari_dip.engine.work import finished
 
 
 def weave(size=64):

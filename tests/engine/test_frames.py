@@ -16,6 +16,7 @@ from napari_dip.engine.blocks import Missing, measure_scale, name_axes
 from napari_dip.engine.merging import merge
 from napari_dip.engine.pilot import make_pilot
 from napari_dip.engine.problem import Exposures, Problem
+from napari_dip.engine.work import finished
 
 FEW = dip.FixedSteps(3)
 TOGETHER = dip.Denoise(frames="T")
@@ -179,12 +180,7 @@ def test_a_split_gives_two_measurements_with_noise_of_their_own(truth):
 
 def pilot_of(problem):
     hidden, _ = dip.HeldOut().start(problem, 0)
-    work = make_pilot(problem, hidden, seed=0, passes=1)
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
+    return finished(make_pilot(problem, hidden, seed=0, passes=1))
 
 
 @pytest.mark.parametrize(("grain", "contrast", "gain"), [(1.0, 30, 1.04), (4.0, 10, 0.995)], ids=["fine", "smooth"])

@@ -12,6 +12,7 @@ import napari_dip as dip
 from napari_dip.engine.bands import bands
 from napari_dip.engine.pilot import Pilot, _between_zero_and_one, make_pilot
 from napari_dip.engine.problem import Problem
+from napari_dip.engine.work import finished
 
 SIGMA = 0.1
 
@@ -25,14 +26,6 @@ def clean_image(size=72):
 def measured():
     clean = torch.from_numpy(clean_image())[None]
     return clean + SIGMA * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)), clean
-
-
-def finished(work):
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
 
 
 def problems(y, weight=None):

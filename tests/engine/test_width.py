@@ -10,6 +10,7 @@ from scipy.signal import fftconvolve
 
 import napari_dip as dip
 from napari_dip.engine.width import Width, resized, told_width, words_of
+from napari_dip.engine.work import finished
 
 SEEING = dip.Prior(network=dip.Skip(down=(16,) * 4, up=16), source=dip.Guide(), averaging=0.97)
 BRIEF = dip.Preset("brief", members=(SEEING,), stop=dip.HeldOut(floor=2, ceiling=2, reveal=0.0))
@@ -43,12 +44,7 @@ def blurred(psf, side=64, sigma=0.01):
 
 def told(y, psf, seed=0):
     problem = dip.Deconvolve(psf).problem(torch.from_numpy(y.astype(np.float32))[None])
-    work = told_width(problem, seed)
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
+    return finished(told_width(problem, seed))
 
 
 def wide(psf, factor):

@@ -1,4 +1,4 @@
-"""One frame of a run: its pilot, the fits of its members, each followed to its stop, and what they make together."""
+"""One frame of a run: what is made in closed form, the fits, each followed to its stop, and what is said of them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from napari_dip.engine import devices
 from napari_dip.engine.abreast import abreast
@@ -20,18 +18,18 @@ from napari_dip.engine.channels import joint_gains
 from napari_dip.engine.comparison import Gain, gains
 from napari_dip.engine.convolve import Convolution
 from napari_dip.engine.correlation import reach
-from napari_dip.engine.filling import Filling, fill
+from napari_dip.engine.filling import fill
 from napari_dip.engine.member import Member, Step
+from napari_dip.engine.mixture import Mixture
 from napari_dip.engine.noise import NoiseRecord, estimate_noise, record_of
 from napari_dip.engine.outcome import Fit, Phase, Progress, Restoration
-from napari_dip.engine.pilot import LEAST_NOISE, Pilot, make_pilot
-from napari_dip.engine.points import Lost, given_back
+from napari_dip.engine.pilot import LEAST_NOISE, make_pilot
+from napari_dip.engine.points import Lost
 from napari_dip.engine.posing import posed
 from napari_dip.engine.prior import Guide, Prior
 from napari_dip.engine.problem import Array, Problem, identity
 from napari_dip.engine.residual import ResidualCheck, check_residual
 from napari_dip.engine.spectral import BandMeter
-from napari_dip.engine.uncertainty import Spread, spread_of
 from napari_dip.engine.variation import total_variation
 from napari_dip.engine.width import told_width, widened
 
@@ -53,11 +51,8 @@ class FrameFit:
         self.problem = posed(run, frame, self.scale)
         run.remarks |= dict.fromkeys(self.problem.notes)
         self.meter = BandMeter(self.problem.y, self.problem.known()) if self.problem.is_image else None
-        self.pilot: Pilot | None = None
-        self.guide: Tensor | None = None  # without the held-out elements
-        self.filling: Filling | None = None
+        self.mixture = Mixture(self.problem)
         self.tile: int | None = None
-        self.members: list[Member] = []
         self.steps: dict[int, int] = {}  # by member
         self.noise: NoiseRecord | None = None
         self.residual: ResidualCheck | None = None
@@ -69,22 +64,22 @@ class FrameFit:
         self.is_done = False
 
     def progress(self) -> Iterator[Progress]:
-        run = self.run
+        run, mixture = self.run, self.mixture
         yield from self.judge_psf()
         hidden, _ = run.rule.start(self.problem, run.seed)
         yield from self.prepare(hidden)
         problem = self.problem
         priors: tuple[Prior, ...] = (run.prior,)
-        made = self.pilot.guide if self.pilot else self.guide
+        made = mixture.pilot.guide if mixture.pilot else mixture.guide
         if made is not None or (run.members and problem.guide is not None and not problem.is_judged_by_pixels):
             priors = _members(run, problem)
         if made is not None:
             guides = [guide for guide in (made, problem.guide) if guide is not None]
             both = torch.cat([guide.to(guides[0].device) for guide in guides])
             problem, hidden = (dataclasses.replace(one, guide=both) for one in (problem, hidden))
-        plan = run.planned(problem, priors, has_pilot=bool(self.pilot or self.filling))
+        plan = run.planned(problem, priors, has_pilot=bool(mixture.pilot or mixture.filling))
         self.tile = plan.tile
-        self.members = [
+        mixture.members = [
             Member(self, prior, problem, index, seed=run.seed + index * BETWEEN_SEEDS)
             for index, prior in enumerate(priors)
         ]
@@ -92,23 +87,23 @@ class FrameFit:
         run.clock.append(time.perf_counter())
         for step in abreast(self.fitted(hidden), plan.abreast):
             yield from self.followed_by(step)
-        if self.share > 0:
+        if mixture.share > 0:
             run.remarks[
                 "Next to known pixels, what similar patches tell of the missing ones has a part in the result"
             ] = None
         restored = self.restored()
         run.assembly.add(self.frame, restored)
         self.check(restored)
-        if self.pilot is not None and self.problem.is_judged_by_pixels and not run.control.is_stopped:
-            self.gains = gains(self.pilot, self.unseen(), self.weights())
+        if mixture.pilot is not None and problem.is_judged_by_pixels and not run.control.is_stopped:
+            self.gains = gains(mixture.pilot, mixture.unseen(), mixture.weights())
         run.fits.extend(self.fits)
         self.is_done = True
 
     def fitted(self, hidden: Problem) -> Iterator[Iterator[Step]]:
         """Yield the fit of each member, until there is a reason to begin no other."""
         run = self.run
-        for member in self.members:
-            if self.begun and (run.control.is_stopped or run.is_late):
+        for member in self.mixture.members:
+            if self.mixture.begun and (run.control.is_stopped or run.is_late):
                 return
             _, criterion = run.rule.start(self.problem, run.seed)  # hides the same pixels, and knows no other member
             yield member.progress(hidden, criterion)
@@ -122,16 +117,16 @@ class FrameFit:
         on_device = (self.problem.to(place), hidden.to(place))
         if run.task.keeps_known:
             filling = yield from self.followed(fill(*on_device))
-            self.filling = filling and filling.to(run.device)
+            self.mixture.filling = filling and filling.to(run.device)
             return
         if self.problem.is_linear:
             guide = yield from self.followed(total_variation(*on_device))
-            self.guide = None if guide is None else guide.to(self.problem.y.device)
-            if self.guide is not None:
+            if guide is not None:
+                self.mixture.guide = guide.to(run.device)
                 run.remarks["The network was shown an estimate of least total variation"] = None
             return
         pilot = yield from self.followed(make_pilot(*on_device, seed=run.seed, passes=run.passes))
-        self.pilot = pilot and pilot.to(run.device)
+        self.mixture.pilot = pilot and pilot.to(run.device)
 
     def judge_psf(self) -> Iterator[Progress]:
         """Correct the width of a PSF where that was asked for; the first frame tells it for all of them."""
@@ -141,7 +136,7 @@ class FrameFit:
         if not run.looked_at_width:
             yield from self.look_at_width()
         if run.width is not None and run.width.is_used:
-            self.problem = widened(problem, run.width.factor)
+            self.problem = self.mixture.problem = widened(problem, run.width.factor)
 
     def look_at_width(self) -> Iterator[Progress]:
         run, problem = self.run, self.problem.to(devices.closed_form(self.run.device))
@@ -178,128 +173,40 @@ class FrameFit:
 
     @property
     def fits(self) -> list[Fit]:
-        near = reach(self.pilot.noise.correlation if self.pilot else None)
-        weights = self.weights()
-        clipped = self.pilot is not None and self.pilot.clipping is not None
+        mixture = self.mixture
+        near = reach(mixture.pilot.noise.correlation if mixture.pilot else None)
+        weights = mixture.weights()
         return [
             dataclasses.replace(
                 member.fit,
                 pilot=weights,
                 reach=near,
-                clipped=clipped,
+                clipped=mixture.clipping is not None,
                 noise=self.noise,
                 residual=self.residual,
-                no_std=self.no_std,
+                no_std=mixture.no_std,
                 gains=self.gains,
                 misfit=self.misfit,
                 psf=self.run.width,
                 stripes=self.stripes,
                 lost=self.lost,
             )
-            for member in self.kept
+            for member in mixture.kept
         ]
-
-    @property
-    def begun(self) -> list[Member]:
-        """The members that have taken a step."""
-        return [member for member in self.members if member.newest is not None]
-
-    @property
-    def kept(self) -> list[Member]:
-        """The members that count: those that came to their end, or else the first as far as it came."""
-        ended = [member for member in self.members if member.is_done]
-        return ended or self.begun[:1]
-
-    def average(self) -> Tensor:
-        """Return the mean of the members' best outputs, (C, *spatial), scaled; before there is one, the measurement."""
-        if not self.begun:
-            return _beginning(self.problem) if self.guide is None else self.guide
-        return torch.stack([member.output for member in self.kept]).mean(0)
-
-    def estimate(self) -> Tensor:
-        """Return the best estimate so far, (C, *spatial), scaled: the pilot's share included, clipping undone."""
-        return self.undone(self.mixture())
-
-    def mixture(self) -> Tensor:
-        if self.filling is not None:
-            return self.filling.mixed(self.average(), self.share) if self.begun else self.filling.estimate
-        if self.pilot is None:
-            return self.average()
-        return self.pilot.mixed(self.average(), self.weights()) if self.begun else self.pilot.estimate
-
-    def undone(self, mean: Tensor) -> Tensor:
-        clipping = self.pilot.clipping if self.pilot else None
-        return mean if clipping is None else clipping.undone(mean)
-
-    def weights(self) -> tuple[float, ...]:
-        """Return the pilot's weight in each band; none without a pilot or a fit."""
-        if self.pilot is None or not self.begun:
-            return ()
-        return self.pilot.weights(self.unseen())
-
-    @property
-    def share(self) -> float:
-        """The weight of what patches tell of missing pixels, next to known ones."""
-        return self.filling.weight(self.unseen()) if self.filling and self.begun else 0.0
-
-    def unseen(self) -> Tensor:
-        """Return the mean of what the members gave before they saw the held-out elements, (C, *spatial)."""
-        return torch.stack([member.unseen for member in self.kept]).mean(0)
 
     def image(self) -> Array:
         """Return the frame as it is now, for a preview."""
-        return self.run.assembly.preview(self.frame, self.problem.field(self.estimate()))
+        return self.run.assembly.preview(self.frame, self.problem.field(self.mixture.estimate()))
 
     def restored(self) -> Restored:
-        if not self.begun:
-            return Restored(self.estimate(), self.problem, self.problem.forward)
-        mixture, self.lost = self.made_up()
-        first, clipping = self.members[0], self.pilot.clipping if self.pilot else None
-        forward = first.forward if clipping is None else clipping.expected
-        std, draws = self.uncertainty(mixture)
-        return Restored(self.undone(mixture), self.problem, forward, dict(first.snapshots), std, draws)
-
-    def made_up(self) -> tuple[Tensor, tuple[Lost, ...]]:
-        """Return the mixture with what it lacks of the light given back, and what that was of point sources."""
-        mixture, pilot = self.mixture(), self.pilot
-        if pilot is None:
-            return mixture, ()
-        balanced = pilot.balanced(mixture)
-        if not self.problem.is_judged_by_pixels or pilot.noise.correlation is not None:
-            return balanced, ()
-        whole, lost = given_back(balanced, pilot.y, pilot.noise.variance(balanced), pilot.known)
-        return whole, tuple(lost)
-
-    @property
-    def no_std(self) -> str:
-        """Why no standard deviation is given, in words; empty: it is."""
-        if self.pilot is None:
-            return "there is no pilot to compare the fits with"
-        if not self.problem.is_judged_by_pixels:
-            return "held-out pixels tell nothing of what this task does"
-        if any(reach(self.pilot.noise.correlation)):
-            return "the noise is correlated from pixel to pixel"
-        if len(self.kept) < 2:
-            return "there is one fit only, and no other one to compare it with"
-        return ""
-
-    def spread(self) -> Spread | None:
-        if self.pilot is None or self.no_std:
-            return None
-        outputs = torch.stack([member.output for member in self.kept])
-        return spread_of(self.pilot, outputs, self.unseen(), self.weights())
-
-    def uncertainty(self, mixture: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Return the estimate's standard deviation, (C, *spatial), and images that differ by it where asked for."""
-        spread, run = self.spread(), self.run
-        if spread is None:
-            return None, None
-        apart = spread.variance.sqrt()
-        std = (self.undone(mixture + apart) - self.undone(mixture - apart)) / 2
-        if not run.draws:
-            return std, None
-        drawn = [self.undone(mixture + error) for error in spread.draw(run.draws, run.seed + 0xD3A3)]
-        return std, torch.stack(drawn)
+        run, mixture = self.run, self.mixture
+        if not mixture.begun:
+            return Restored(mixture.estimate(), self.problem, self.problem.forward)
+        mean, self.lost = mixture.made_up()
+        first = mixture.members[0]
+        forward = first.forward if mixture.clipping is None else mixture.clipping.expected
+        std, draws = mixture.uncertainty(mean, run.draws, run.seed)
+        return Restored(mixture.undone(mean), self.problem, forward, dict(first.snapshots), std, draws)
 
     def check(self, restored: Restored) -> None:
         """Find out what the residual says, where the known pixels were restored and their noise can be told."""
@@ -312,7 +219,7 @@ class FrameFit:
             difference = self.scale.undo_difference((problem.y - predicted).cpu().numpy())
             pairs = zip(np.square(difference), known.cpu().numpy(), strict=True)
             self.misfit = tuple(float(np.sqrt(squares[sure].mean())) if sure.any() else 0.0 for squares, sure in pairs)
-        noise = self.pilot.noise if self.pilot else problem.noise or estimate_noise(problem.y, known)
+        noise = self.mixture.pilot.noise if self.mixture.pilot else problem.noise or estimate_noise(problem.y, known)
         if noise is None or not bool((noise.mean > LEAST_NOISE).all()):
             return
         self.noise = record_of(noise, offset=self.scale.offset, gain=self.scale.gain, source=self.noise_source)
@@ -343,9 +250,9 @@ class FrameFit:
 
     def followed_by(self, taken: Step) -> Iterator[Progress]:
         """Yield the progress that a member's step is: told of the first one that has not ended."""
-        begun = self.begun
+        begun = self.mixture.begun
         ahead = [member.expected for member in begun]
-        expected = sum(ahead) + (len(self.members) - len(begun)) * ahead[-1]  # those to come like the last one
+        expected = sum(ahead) + (len(self.mixture.members) - len(begun)) * ahead[-1]  # those to come like the last one
         leader = next((member for member in begun if not member.is_done), taken.member)
         self.phase = taken.phase if leader is taken.member else self.phase
         score = taken.score if leader is taken.member else None
@@ -388,15 +295,3 @@ def _members(run: Run, problem: Problem) -> tuple[Prior, ...]:
     """
     seeing = tuple(prior for prior in run.members if isinstance(prior.source, Guide))
     return run.members if problem.is_judged_by_pixels or not seeing else seeing
-
-
-def _beginning(problem: Problem) -> Tensor:
-    """Return an image to show before there is a fit: the measurement, and beyond it its mean."""
-    if problem.shape == problem.y.shape and problem.is_image:
-        return problem.y
-    x = torch.full(problem.shape, float(problem.y.mean()) if problem.is_image else 0.5, device=problem.y.device)
-    if not problem.is_image:
-        return x
-    field = problem.field(x)
-    field.copy_(F.interpolate(problem.y[None], field.shape[1:], mode="nearest-exact")[0])
-    return x

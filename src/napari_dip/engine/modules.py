@@ -86,7 +86,7 @@ class Norm(nn.Module):
 
 def _normalised(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if len(x) > 1:
-        return F.instance_norm(x, weight=weight, bias=bias)
+        return F.instance_norm(x, weight=weight, bias=bias).contiguous(memory_format=_order(x))
     if x.shape[1] <= THIN and x.device.type == "cpu":
         x = x.contiguous()
     # the same numbers as those of instance_norm, and several times faster on channels-last tensors

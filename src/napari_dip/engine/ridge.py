@@ -17,6 +17,7 @@ from torch import Tensor
 
 from napari_dip.engine.correlation import LAGS
 from napari_dip.engine.noise import NoiseModel
+from napari_dip.engine.work import finished
 
 STRIDE = 4  # px between reference patches
 REACH = 18  # px: similar patches are looked for this far along each axis
@@ -52,12 +53,7 @@ def nl_ridge(y: Tensor, noise: NoiseModel, passes: int = 2) -> Tensor:
     passes : int
         How often the mixtures are found anew from the last estimate, after a first pass without one.
     """
-    work = nl_ridge_in_strips(y, noise, passes)
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+    return finished(nl_ridge_in_strips(y, noise, passes))
 
 
 def nl_ridge_in_strips(y: Tensor, noise: NoiseModel, passes: int = 2) -> Work:

@@ -1,0 +1,147 @@
+"""What a frame's fits and what was made in closed form give together, with its standard deviation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_dip.engine.clipping import Clipping
+from napari_dip.engine.correlation import reach
+from napari_dip.engine.filling import Filling
+from napari_dip.engine.member import Member
+from napari_dip.engine.pilot import Pilot
+from napari_dip.engine.points import Lost, given_back
+from napari_dip.engine.problem import Problem
+from napari_dip.engine.uncertainty import Spread, spread_of
+
+
+@dataclass(eq=False)
+class Mixture:
+    """The fits of a frame, and a pilot, a guide or a filling beside them where there is one.
+
+    Attributes
+    ----------
+    problem : Problem
+        With the guide, if there is one.
+    pilot, filling
+        Estimates in closed form that are weighed against the fits.
+    guide : Tensor, optional
+        What the fits see only, (C, *spatial); made without the held-out elements.
+    members
+        The fits, those not begun included.
+    """
+
+    problem: Problem
+    pilot: Pilot | None = None
+    guide: Tensor | None = None
+    filling: Filling | None = None
+    members: list[Member] = field(default_factory=list)
+
+    @property
+    def begun(self) -> list[Member]:
+        """The members that have taken a step."""
+        return [member for member in self.members if member.newest is not None]
+
+    @property
+    def kept(self) -> list[Member]:
+        """The members that count: those that came to their end, or else the first as far as it came."""
+        ended = [member for member in self.members if member.is_done]
+        return ended or self.begun[:1]
+
+    def average(self) -> Tensor:
+        """Return the mean of the members' best outputs, (C, *spatial), scaled; before there is one, the measurement."""
+        if not self.begun:
+            return _beginning(self.problem) if self.guide is None else self.guide
+        return torch.stack([member.output for member in self.kept]).mean(0)
+
+    def estimate(self) -> Tensor:
+        """Return the best estimate so far, (C, *spatial), scaled, clipping undone."""
+        return self.undone(self.mixed())
+
+    def mixed(self) -> Tensor:
+        """Return the same before clipping is undone: the share of what was made in closed form included."""
+        if self.filling is not None:
+            return self.filling.mixed(self.average(), self.share) if self.begun else self.filling.estimate
+        if self.pilot is None:
+            return self.average()
+        return self.pilot.mixed(self.average(), self.weights()) if self.begun else self.pilot.estimate
+
+    @property
+    def clipping(self) -> Clipping | None:
+        return self.pilot.clipping if self.pilot else None
+
+    def undone(self, mean: Tensor) -> Tensor:
+        """Return what the mean of clipped values is the mean of before they were clipped."""
+        return mean if self.clipping is None else self.clipping.undone(mean)
+
+    def weights(self) -> tuple[float, ...]:
+        """Return the pilot's weight in each band; none without a pilot or a fit."""
+        if self.pilot is None or not self.begun:
+            return ()
+        return self.pilot.weights(self.unseen())
+
+    @property
+    def share(self) -> float:
+        """The weight of what patches tell of missing pixels, next to known ones."""
+        return self.filling.weight(self.unseen()) if self.filling and self.begun else 0.0
+
+    def unseen(self) -> Tensor:
+        """Return the mean of what the members gave before they saw the held-out elements, (C, *spatial)."""
+        return torch.stack([member.unseen for member in self.kept]).mean(0)
+
+    def made_up(self) -> tuple[Tensor, tuple[Lost, ...]]:
+        """Return the best estimate with what it lacks of the light given back, and what that was of point sources."""
+        mixed, pilot = self.mixed(), self.pilot
+        if pilot is None:
+            return mixed, ()
+        balanced = pilot.balanced(mixed)
+        if not self.problem.is_judged_by_pixels or pilot.noise.correlation is not None:
+            return balanced, ()
+        whole, lost = given_back(balanced, pilot.y, pilot.noise.variance(balanced), pilot.known)
+        return whole, tuple(lost)
+
+    @property
+    def no_std(self) -> str:
+        """Why no standard deviation is given, in words; empty: it is."""
+        if self.pilot is None:
+            return "there is no pilot to compare the fits with"
+        if not self.problem.is_judged_by_pixels:
+            return "held-out pixels tell nothing of what this task does"
+        if any(reach(self.pilot.noise.correlation)):
+            return "the noise is correlated from pixel to pixel"
+        if len(self.kept) < 2:
+            return "there is one fit only, and no other one to compare it with"
+        return ""
+
+    def spread(self) -> Spread | None:
+        if self.pilot is None or self.no_std:
+            return None
+        outputs = torch.stack([member.output for member in self.kept])
+        return spread_of(self.pilot, outputs, self.unseen(), self.weights())
+
+    def uncertainty(self, mean: Tensor, draws: int, seed: int) -> tuple[Tensor | None, Tensor | None]:
+        """Return the estimate's standard deviation, (C, *spatial), and some images that differ by it if asked for."""
+        spread = self.spread()
+        if spread is None:
+            return None, None
+        apart = spread.variance.sqrt()
+        std = (self.undone(mean + apart) - self.undone(mean - apart)) / 2
+        if not draws:
+            return std, None
+        drawn = [self.undone(mean + error) for error in spread.draw(draws, seed + 0xD3A3)]
+        return std, torch.stack(drawn)
+
+
+def _beginning(problem: Problem) -> Tensor:
+    """Return an image to show before there is a fit: the measurement, and beyond it its mean."""
+    if problem.shape == problem.y.shape and problem.is_image:
+        return problem.y
+    x = torch.full(problem.shape, float(problem.y.mean()) if problem.is_image else 0.5, device=problem.y.device)
+    if not problem.is_image:
+        return x
+    field = problem.field(x)
+    field.copy_(F.interpolate(problem.y[None], field.shape[1:], mode="nearest-exact")[0])
+    return x
