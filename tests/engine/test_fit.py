@@ -134,14 +134,14 @@ def test_a_fit_without_noise_in_its_input_takes_smaller_steps_where_it_diverged_
         """Least squares that are lost once for all when a step was too long."""
 
         def forward(self, predicted, y, weight):
-            rate = run_of_it.optimizer.param_groups[0]["lr"] if rates else SMALL.learning_rate
+            rate = run_of_it.optimizer.rate if rates else SMALL.learning_rate
             is_over = 50 < run_of_it.step <= 90 and rate > SMALL.learning_rate / 3 if rates else False
             return (predicted - y).square().mean() * (1e6 if is_over else 1)
 
     still = dataclasses.replace(SMALL, source=dip.Noise(channels=4, jitter=0.0))
     for iterate in itertools.islice(dip.fit(problem(y, likelihood=Cliff()), still, CPU), 150):
         run_of_it = iterate._snapshot.__self__
-        rates[iterate.step] = run_of_it.optimizer.param_groups[0]["lr"] / SMALL.learning_rate
+        rates[iterate.step] = run_of_it.optimizer.rate / SMALL.learning_rate
     assert {rates[step] for step in range(1, 51)} == {1.0}
     assert min(rates.values()) == 0.25
     assert rates[max(rates)] == 1.0

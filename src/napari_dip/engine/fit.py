@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_dip.engine.adam import Adam, Moments
 from napari_dip.engine.controlled import Cap, follow
 from napari_dip.engine.noise import NoiseModel, estimate_noise
 from napari_dip.engine.prior import Prior
@@ -29,7 +29,7 @@ class State:
 
     step: int
     weights: dict[str, Tensor]
-    optimizer: dict[str, Any]
+    moments: Moments
     average: Tensor
     generator: Tensor
 
@@ -129,7 +129,7 @@ class _Run:
         self.known = self.problem.known() if self.caps else torch.empty(0)
         self.parameters = list(self.modules.parameters())
         self.apart = [list(network.parameters()) for network in self.output.networks]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=prior.learning_rate, fused=device.type != "mps")
+        self.optimizer = Adam(self.parameters, prior.learning_rate)
         self.average = torch.zeros(problem.shape, device=device)
         self.step = 0
         self.newest: State | None = None  # of the snapshots
@@ -162,7 +162,7 @@ class _Run:
             x = above(x, self.problem.floor)
         predicted = self.forward(x)
         loss = self.likelihood(predicted, self.problem.y, self.problem.weight)
-        self.optimizer.zero_grad()
+        self.optimizer.forget_gradients()
         loss.backward()
         self.clip_gradient()
         self.optimizer.step()
@@ -202,8 +202,7 @@ class _Run:
 
     def slow_down(self, times: int) -> None:
         """Halve the learning rate so many times, from what it is by the prior."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.prior.learning_rate / 2**times
+        self.optimizer.rate = self.prior.learning_rate / 2**times
 
     def snapshot(self) -> State:
         if self.newest is None or self.newest.step != self.step:
@@ -214,7 +213,7 @@ class _Run:
         return State(
             self.step,
             {name: value.detach().clone() for name, value in self.modules.state_dict().items()},
-            copy.deepcopy(self.optimizer.state_dict()),
+            self.optimizer.moments.copied(),
             self.average.clone(),
             self.generator.get_state(),
         )
@@ -222,7 +221,7 @@ class _Run:
     def restore(self, state: State) -> None:
         self.step = state.step
         self.modules.load_state_dict(state.weights)
-        self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
+        self.optimizer.moments = state.moments.copied()
         self.average.copy_(state.average)
         self.generator.set_state(state.generator)
 

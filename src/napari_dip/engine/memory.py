@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from napari_dip.engine.modules import memory_format
+from napari_dip.engine.networks import allocate
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Problem
 from napari_dip.engine.ridge import strip_bytes
@@ -113,7 +114,7 @@ def _fit(
     sample = tuple(min(n, SAMPLE[len(spatial)]) for n in spatial)
     larger = math.prod(spatial) / math.prod(sample)
     z = _input(prior, (shape[0], *sample), guides, precision)
-    network = prior.network.build(z.shape[1], shape[0], spatial, spacing).to_empty(device=z.device)
+    network = allocate(prior.network.build(z.shape[1], shape[0], spatial, spacing), z.device)
     own = {weight.untyped_storage()._cdata for weight in network.parameters()}
     kept: dict[int, Tensor] = {}
 

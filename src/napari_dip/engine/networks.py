@@ -115,12 +115,25 @@ def halvings(spatial: tuple[int, ...], spacing: tuple[float, ...] = ()) -> list[
         voxels = tuple(voxel * factor for voxel, factor in zip(voxels, factors, strict=True))
 
 
+def allocate(module: nn.Module, device: torch.device) -> nn.Module:
+    """Return a module from the meta device with memory for its weights, which are not drawn yet.
+
+    `Module.to_empty` does the same, but loads a computer algebra system for it, which takes seconds.
+    """
+    for part in module.modules():
+        for name, weight in part.named_parameters(recurse=False):
+            setattr(part, name, nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype, device=device)))
+        for name, values in part.named_buffers(recurse=False):
+            setattr(part, name, torch.empty(values.shape, dtype=values.dtype, device=device))
+    return module
+
+
 def initialise(module: nn.Module, generator: torch.Generator, device: torch.device) -> nn.Module:
     """Return the module on `device`, its weights drawn as PyTorch draws them but from `generator` alone.
 
     Weights are drawn on the CPU, so that a seed starts from the same network on every device.
     """
-    module.to_empty(device="cpu")
+    allocate(module, torch.device("cpu"))
     for part in module.modules():
         if isinstance(part, Conv):
             bound = 1 / math.sqrt(part.weight[0].numel())
