@@ -7,10 +7,10 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from ready import LITTLE
 
 import napari_dip as dip
+from napari_dip.engine.adam import Adam
 
 FEW = {"stop": dip.HeldOut(floor=20, ceiling=20)}
 SMALLER = {**FEW, "preset": LITTLE}  # where it is a pilot and two fits that matter, and not how good they are
@@ -91,7 +91,7 @@ def test_the_steps_of_all_members_are_counted_together(grainy):
 
 def optimisers() -> int:
     gc.collect()
-    return sum(type(one) is torch.optim.Adam for one in gc.get_objects())
+    return sum(type(one) is Adam for one in gc.get_objects())
 
 
 def test_of_a_fit_that_is_over_no_weights_and_no_optimiser_stay(grainy, threads):

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from napari_dip.engine.noise import NoiseModel
-from napari_dip.engine.ridge import REACH, _similar, nl_ridge
+from napari_dip.engine.patches import REACH, similar_patches
+from napari_dip.engine.ridge import nl_ridge
 
 
 def white(sigma, channels=1):
@@ -74,7 +75,7 @@ def test_strips_join_without_a_trace(monkeypatch):
     )  # no two patches are equally near
     noisy = noisy_version(scene)
     whole = nl_ridge(noisy, white(0.1), 1)
-    monkeypatch.setattr("napari_dip.engine.ridge.STRIP", (32, 48))
+    monkeypatch.setattr("napari_dip.engine.patches.STRIP", (32, 48))
     assert torch.allclose(nl_ridge(noisy, white(0.1), 1), whole, atol=1e-5)
 
 
@@ -96,7 +97,7 @@ def test_planes_of_a_volume_are_done_one_by_one():
 def test_the_patches_found_are_the_nearest_of_all_in_reach():
     guide = torch.rand(1, 60, 48, generator=torch.Generator().manual_seed(3))
     patch, similar = 5, 7
-    found = _similar(guide, patch, (0, 0), similar)
+    found = similar_patches(guide, patch, (0, 0), similar)
     patches = guide[0].unfold(0, patch, 1).unfold(1, patch, 1)  # (rows, columns, patch, patch)
     rows, columns = patches.shape[:2]
     reference = 4 * len(range(0, columns, 4)) + 3  # at row 16, column 12

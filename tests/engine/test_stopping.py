@@ -91,21 +91,19 @@ def test_fixed_steps_takes_them_all_and_returns_the_last_average(noisy):
 
 
 def test_the_held_out_stop_is_near_the_best_step():
-    """In the mean of three fits, the result's error is at most 3 % above that of the best averaged output.
+    """In each of three fits, the result's error is at most 3 % above that of the best averaged output.
 
-    Of a single one that is up to the score's own chance, and differs with the number of threads: 5.5 % above was seen,
-    beside -0.5 % and 0.
+    A fifth of so small an image is held out: with 500 pixels the score's own chance lost up to 5.5 %, with 264 up to
+    19 %.
     """
     rows, columns = np.mgrid[:72, :64]
     scene = 110 + 60 * np.sin(columns / 5) * np.cos(rows / 7) + 30.0 * (rows > 20)
     noisy = scene + np.random.default_rng(1).normal(0, 12, scene.shape)
     prior = dip.Prior(network=dip.Skip(down=(16,) * 4, up=16))
-    ratios = []
     for seed in range(3):
         chosen = dip.restore(noisy, prior=prior, seed=seed, keep_every=10)
         best = min(float(((x - scene) ** 2).mean()) for x in chosen.stack) ** 0.5
-        ratios.append(((chosen.image - scene) ** 2).mean() ** 0.5 / best)
-    assert np.mean(ratios) < 1.03
+        assert ((chosen.image - scene) ** 2).mean() ** 0.5 < 1.03 * best
 
 
 def test_a_fit_with_pixels_hidden_never_sees_them(noisy):

@@ -125,7 +125,9 @@ class FrameFit:
                 self.mixture.guide = guide.to(run.device)
                 run.remarks["The network was shown an estimate of least total variation"] = None
             return
-        pilot = yield from self.followed(make_pilot(*on_device, seed=run.seed, passes=run.passes))
+        pilot = yield from self.followed(
+            make_pilot(*on_device, seed=run.seed, passes=run.passes, is_joined=run.collaborative)
+        )
         self.mixture.pilot = pilot and pilot.to(run.device)
 
     def judge_psf(self) -> Iterator[Progress]:
@@ -180,6 +182,7 @@ class FrameFit:
             dataclasses.replace(
                 member.fit,
                 pilot=weights,
+                collaborative=mixture.pilot.collaborative if mixture.pilot else 0.0,
                 reach=near,
                 clipped=mixture.clipping is not None,
                 noise=self.noise,

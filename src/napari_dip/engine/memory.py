@@ -13,15 +13,16 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from napari_dip.engine.modules import memory_format
 from napari_dip.engine.networks import allocate
+from napari_dip.engine.patches import strip_bytes
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Problem
-from napari_dip.engine.ridge import strip_bytes
 from napari_dip.engine.tiles import SMALLEST_TILE, count, jitter_places
 
 FLOAT = 4  # bytes
 IN_FIT = 9  # images, shaped as x, that a fit holds: x, averages, the data term and its gradient, copies of the best
 IN_FRAME = 8  # images that a frame and its result hold: measurement, masks, what the result is made of
 IN_PILOT = 12  # images that a pilot holds, and what is told by it
+PATCH = (9, 8)  # px: the largest side of a pilot's patches, in one channel and in several
 SOLVING = 200 << 20  # bytes: mixtures of patches, in float64
 PER_WEIGHT = 28  # bytes: weight, gradient, two moments, and copies of all but the gradient
 BESIDE = 128 << 20  # bytes: threads, kernels and what the allocator keeps
@@ -96,7 +97,7 @@ def needed(
     fitting = sum(sorted(fits)[-abreast:]) + min(abreast, len(fits)) * IN_FIT * image
     if not has_pilot:
         return fitting + IN_FRAME * image + BESIDE
-    return max(fitting, SOLVING + strip_bytes(shape)) + (IN_FRAME + IN_PILOT) * image + BESIDE
+    return max(fitting, SOLVING + strip_bytes(shape, PATCH[shape[0] > 1])) + (IN_FRAME + IN_PILOT) * image + BESIDE
 
 
 @lru_cache(maxsize=64)

@@ -17,6 +17,10 @@ RIDGE = (
     "S. Herbreteau, C. Kervrann, Towards a unified view of unsupervised non-local methods for image denoising: the "
     "NL-Ridge approach. IEEE International Conference on Image Processing, 2022."
 )
+BM3D = (
+    "K. Dabov, A. Foi, V. Katkovnik, K. Egiazarian, Image denoising by sparse 3-D transform-domain collaborative "
+    "filtering. IEEE Transactions on Image Processing 16, 2007, 2080-2095."
+)
 
 
 def methods_text(report: Mapping[str, Any]) -> str:
@@ -36,6 +40,7 @@ def methods_text(report: Mapping[str, Any]) -> str:
 def _text(report: Mapping[str, Any]) -> str:
     settings, fits = report["settings"], report["fits"]
     has_pilot = any(fit["pilot"] for fit in fits)
+    shrunk = 0.0
     sentences = [
         f"Images were restored from themselves alone with napari-dip {report['version']} (task: "
         f"{settings['task']['name']}; PyTorch {report['torch']}, {report['device']}, {report['precision']}, "
@@ -46,10 +51,11 @@ def _text(report: Mapping[str, Any]) -> str:
     ]
     if has_pilot:
         fine, rest = (_mean(fit["pilot"][band] for fit in fits) for band in (0, 1))
+        shrunk = _mean(fit["collaborative"] for fit in fits)
         found = any(score is not None for fit in fits for score in fit["scores"])  # no score: the weight was fixed
         how = ", of least estimated risk," if found else ""
         sentences.append(
-            f"Their mean was mixed with a closed-form estimate, NL-Ridge [3], whose weight{how} "
+            f"Their mean was mixed with a closed-form estimate, {_ways(shrunk)}, whose weight{how} "
             f"was {fine:.2f} in fine detail and {rest:.2f} in the rest; the local mean of the measurement was kept."
         )
     if factors := [fit["psf"]["factor"] for fit in fits if fit.get("psf") and fit["psf"]["is_used"]]:
@@ -72,8 +78,15 @@ def _text(report: Mapping[str, Any]) -> str:
     verdicts = sorted({fit["residual"]["verdict"] for fit in fits if fit["residual"]})
     if verdicts:
         sentences.append(f"Residual: {'; '.join(verdicts)}.")
-    references = [f"[1] {DIP}", f"[2] {SPECTRAL}"] + ([f"[3] {RIDGE}"] if has_pilot else [])
-    return " ".join(sentences) + "\n\n" + "\n".join(references)
+    references = [DIP, SPECTRAL, *([RIDGE] if has_pilot else []), *([BM3D] if has_pilot and shrunk else [])]
+    return " ".join(sentences) + "\n\n" + "\n".join(f"[{n}] {one}" for n, one in enumerate(references, 1))
+
+
+def _ways(shrunk: float) -> str:
+    """Return of what the pilot was made, in words."""
+    if not shrunk:
+        return "NL-Ridge [3]"
+    return f"{1 - shrunk:.0%} NL-Ridge [3] and {shrunk:.0%} collaborative filtering [4]"
 
 
 def _networks(settings: Mapping[str, Any], fits: list[Mapping[str, Any]], has_pilot: bool) -> str:

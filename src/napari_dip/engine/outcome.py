@@ -76,6 +76,8 @@ class Fit:
         Side in px of the tiles that the frame was fitted in; None: it was fitted whole.
     pilot : tuple of float
         Weight of the pilot in the frame's result, 0 to 1: in fine detail, and in the rest; empty without a pilot.
+    collaborative : float
+        The share that collaborative filtering has in the pilot, NL-Ridge having the rest.
     reach : tuple of int
         How far along y and x the pilot took the noise for correlated, in px.
     clipped : bool
@@ -119,6 +121,7 @@ class Fit:
     ended: str = "under way"
     tile: int | None = None
     pilot: tuple[float, ...] = ()
+    collaborative: float = 0.0
     reach: tuple[int, int] = (0, 0)
     clipped: bool = False
     noise: NoiseRecord | None = None

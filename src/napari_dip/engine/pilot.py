@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +13,10 @@ from torch import Tensor
 
 from napari_dip.engine.bands import bands, blurred
 from napari_dip.engine.clipping import Clipping, find_clipping
+from napari_dip.engine.collaborative import collaborative_in_strips
 from napari_dip.engine.correlation import reach, shrunk
 from napari_dip.engine.noise import NoiseModel, estimate_noise
+from napari_dip.engine.patches import Work
 from napari_dip.engine.problem import Problem, Unseen, identity, unseen_of
 from napari_dip.engine.ridge import nl_ridge_in_strips
 
@@ -29,6 +32,7 @@ STRENGTHS = (
 )  # times the noise's variance that an estimate is made for, where frames can tell
 LEFT_OUT = 0.25  # of what the frames tell, to choose one of these by
 SIDE = 256  # px: of a larger plane the middle chooses
+MOST_SHRUNK = 0.5  # of collaborative filtering: a threshold's risk is told less surely than that of a mixture
 MOST_UNKNOWN = 0.2  # of the elements: with more, the patches are made of guesses
 
 
@@ -60,6 +64,8 @@ class Pilot:
         are all there is.
     share : float, optional
         The estimate's weight in the result; None: found at the held-out elements.
+    collaborative : float
+        The share that collaborative filtering has in it, NL-Ridge having the rest.
     """
 
     guide: Tensor
@@ -74,6 +80,7 @@ class Pilot:
     filled: Tensor
     unseen: Unseen | None = None
     share: float | None = None
+    collaborative: float = 0.0
 
     def to(self, device: torch.device) -> Pilot:
         """Return the pilot with its tensors on a device."""
@@ -140,7 +147,9 @@ def _between_zero_and_one(gram: Tensor, gain: Tensor) -> tuple[float, ...]:
     return tuple(round(value, 4) for value in w.tolist())
 
 
-def make_pilot(problem: Problem, hidden: Problem, seed: int, passes: int) -> Generator[None, None, Pilot | None]:
+def make_pilot(
+    problem: Problem, hidden: Problem, seed: int, passes: int, *, is_joined: bool = False
+) -> Generator[None, None, Pilot | None]:
     """Yield while a pilot is made, and return it; None where there can be none.
 
     It takes a problem whose data are pixels of the image, mostly known, with noise that can be told from them, and
@@ -158,22 +167,57 @@ def make_pilot(problem: Problem, hidden: Problem, seed: int, passes: int) -> Gen
     generator = torch.Generator().manual_seed(seed + 0x9110)
     y = without(problem, noise, generator)
     law = noise.times((yield from _strength(problem, noise, generator)))
-    estimate = yield from nl_ridge_in_strips(y, law, passes)
+    ways = _ways(passes, noise, is_joined=is_joined)
     if (share := problem.pilot_share) is not None:
+        estimate = yield from ways[0](y, law)
         none, known = torch.zeros_like(y), problem.known()
         return Pilot(estimate, estimate, none, none, held, known, noise, None, problem.y, y, share=share)
     filled = without(hidden, noise, generator)
-    guide = yield from nl_ridge_in_strips(filled, law.times(unseen.shown), passes)
+    estimates = yield from _each(ways, y, law)
+    guides = yield from _each(ways, filled, law.times(unseen.shown))
     signs = torch.randint(0, 2, y.shape, generator=generator) * 2 - 1
-    probe = noise.draw(estimate, signs.to(y.device).float())
-    moved = yield from nl_ridge_in_strips(y + PROBE * probe, law, passes)
+    probe = noise.draw(estimates.mean(0), signs.to(y.device).float())
+    moved = yield from _each(ways, y + PROBE * probe, law)
+    shares = _shares(y, estimates, probe, (moved - estimates) / PROBE)
+    estimate, guide, moved = (torch.tensordot(shares, each, 1) for each in (estimates, guides, moved))
     if hidden.unseen is None:
         held = problem.known() & shrunk(~hidden.known(), reach(noise.correlation))
     clipping = None if noise.map is not None else find_clipping(problem.y, problem.known(), estimate, noise)
     response = (moved - estimate) / PROBE
     return Pilot(
-        guide, estimate, probe, response, held, problem.known(), noise, clipping, problem.y, filled, hidden.unseen
-    )
+        guide, estimate, probe, response, held, problem.known(), noise, clipping, problem.y, filled, hidden.unseen,
+        collaborative=round(float(shares[1:].sum()), 4),
+    )  # fmt: skip
+
+
+def _ways(passes: int, noise: NoiseModel, *, is_joined: bool) -> list[Callable[[Tensor, NoiseModel], Work]]:
+    """Return the denoisers that a pilot is made of."""
+    ridge = partial(nl_ridge_in_strips, passes=passes)
+    return [ridge, collaborative_in_strips] if is_joined and noise.correlation is None else [ridge]
+
+
+def _each(ways: list[Callable[[Tensor, NoiseModel], Work]], y: Tensor, law: NoiseModel) -> Work:
+    """Yield while each of the denoisers is at work, and return what they make, (denoisers, C, *spatial)."""
+    made = y.new_empty(len(ways), *y.shape)
+    for index, way in enumerate(ways):
+        made[index] = yield from way(y, law)
+    return made
+
+
+def _shares(y: Tensor, estimates: Tensor, probe: Tensor, responses: Tensor) -> Tensor:
+    """Return the share of each of two estimates in their sum of least risk, by Stein's estimate; 1 of one alone.
+
+    As for the weights of a pilot, over all elements: the squared error is the mean of (y - sum)² + 2 probe · response,
+    plus a constant.
+    """
+    if len(estimates) == 1:
+        return torch.ones(1).to(y)
+    apart = estimates[1] - estimates[0]
+    cost = (probe * (responses[1] - responses[0])).mean()
+    power = apart.square().mean()
+    gain = (apart * (y - estimates[0])).mean() - cost
+    second = (gain / power.clamp(min=1e-20)).clamp(0, MOST_SHRUNK)
+    return torch.stack([1 - second, second])
 
 
 def _strength(problem: Problem, noise: NoiseModel, generator: torch.Generator) -> Generator[None, None, float]:

@@ -186,6 +186,7 @@ def iter_restore(
         prior=prior or chosen.prior,
         members=() if prior else chosen.members,
         passes=chosen.passes,
+        collaborative=chosen.collaborative,
         most=chosen.most,
         rule=choose_rule(stop, chosen, task),
         missing=Missing(axes_, tuple(masks), saturation, outliers, task.noise, colour),

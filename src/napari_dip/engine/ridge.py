@@ -7,9 +7,7 @@ pixel. It takes seconds and is the network's pilot: what it sees well (repeated 
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Generator
-from typing import NamedTuple
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -17,24 +15,13 @@ from torch import Tensor
 
 from napari_dip.engine.correlation import LAGS
 from napari_dip.engine.noise import NoiseModel
+from napari_dip.engine.patches import Pass, Where, Work, extended, folded, over_strips, patches
 from napari_dip.engine.work import finished
 
-STRIDE = 4  # px between reference patches
-REACH = 18  # px: similar patches are looked for this far along each axis
-STRIP = (96, 1024)  # rows and columns handled at once: bounds the memory
 GROUPS = 256  # groups solved at once
 SMALLEST = 16  # px a side: smaller images are left alone
 OFFSET = 5.0  # standard deviations of the image
 
-
-class Pass(NamedTuple):
-    """One pass over the image: the patches' side in pixels, and how many similar ones make a group."""
-
-    patch: int
-    similar: int
-
-
-Work = Generator[None, None, Tensor]
 
 FIRST = {1: Pass(9, 18), 3: Pass(7, 18)}
 LATER = {1: Pass(7, 90), 3: Pass(5, 90)}
@@ -58,17 +45,22 @@ def nl_ridge(y: Tensor, noise: NoiseModel, passes: int = 2) -> Tensor:
 
 def nl_ridge_in_strips(y: Tensor, noise: NoiseModel, passes: int = 2) -> Work:
     """Yield after each strip of rows, for a caller that wants to live meanwhile; return what `nl_ridge` does."""
+    return by_planes(y, noise, lambda plane, law: ridge_of_plane(plane, law, passes))
+
+
+def by_planes(y: Tensor, noise: NoiseModel, denoise: Callable[[Tensor, NoiseModel], Work]) -> Work:
+    """Yield while each plane of an image, (C, *spatial), is denoised, and return it; what has no noise stays."""
     if y.ndim == 4:
         x = torch.empty_like(y)
         for index, plane in enumerate(y.unbind(1)):
-            x[:, index] = yield from nl_ridge_in_strips(plane, noise.of_plane(index), passes)
+            x[:, index] = yield from by_planes(plane, noise.of_plane(index), denoise)
         return x
     noisy = noise.mean > 0
     if min(y.shape[1:]) < SMALLEST or not bool(noisy.any()):
         return y.clone()
     kept = noisy.to(y.device)
     x = y.clone()
-    x[kept] = yield from _denoise(y[kept], noise.of_channels(noisy), passes)
+    x[kept] = yield from denoise(y[kept], noise.of_channels(noisy))
     return x
 
 
@@ -87,15 +79,8 @@ def nl_ridge_again(x: Tensor, variance: Tensor) -> Work:
     return found * deviation + centre
 
 
-def strip_bytes(shape: tuple[int, ...]) -> int:
-    """Return about how many bytes the patches of a strip of an image, (C, *spatial), take: five copies in float32."""
-    patch = FIRST[1 if shape[0] == 1 else 3].patch
-    rows, columns = (min(n, most + 2 * REACH + patch) for n, most in zip(shape[-2:], STRIP, strict=True))
-    return 5 * 4 * rows * columns * shape[0] * patch**2
-
-
-def _denoise(y: Tensor, noise: NoiseModel, passes: int) -> Work:
-    """Return y, (C, Y, X), denoised: patches span the channels, each in units of its noise."""
+def ridge_of_plane(y: Tensor, noise: NoiseModel, passes: int) -> Work:
+    """Yield while y, (C, Y, X), is denoised, and return it: patches span the channels, each in units of its noise."""
     deviation = noise.mean.to(y.device).sqrt().view(-1, 1, 1)
     kind = 1 if len(y) == 1 else 3
     # far above zero, since mixtures that keep a large common offset have weights that sum to one
@@ -118,66 +103,14 @@ def _pass(y: Tensor, estimate: Tensor | None, variance: Tensor, correlation: Ten
     """Return the mean of all patches' estimates, (C, Y, X), each weighted by how little noise it kept."""
     size = y.shape[1:]
     guide = y if estimate is None else estimate
-    y, guide, variance = (_extended(t, settings.patch) for t in (y, guide, variance))
-    total, weight = torch.zeros_like(y), torch.zeros_like(y[:1])
-    similar = min(settings.similar, _fewest_patches(y.shape[1:], settings.patch))
-    lines = (range(0, n - settings.patch + 1, most) for n, most in zip(y.shape[1:], STRIP, strict=True))
-    for start in itertools.product(*lines):
-        rows, columns = (
-            slice(max(0, first - REACH), min(n, first + most + REACH + settings.patch))
-            for first, n, most in zip(start, y.shape[1:], STRIP, strict=True)
-        )
-        where = (slice(None), rows, columns)
-        found = _similar(guide[where], settings.patch, (start[0] - rows.start, start[1] - columns.start), similar)
+    y, guide, variance = (extended(t, settings.patch) for t in (y, guide, variance))
+
+    def strip(where: Where) -> _Strip:
         like = None if estimate is None else guide[where]
-        sums, counts = _Strip(y[where], like, variance[where], correlation, settings.patch).mixed(found)
-        total[where] += sums
-        weight[where] += counts
-        yield
-    return (total / weight)[:, : size[0], : size[1]]
+        return _Strip(y[where], like, variance[where], correlation, settings.patch)
 
-
-def _extended(t: Tensor, patch: int) -> Tensor:
-    """Return t continued by reflection until reference patches reach its ends."""
-    down, right = ((patch - n) % STRIDE for n in t.shape[1:])
-    return F.pad(t[None], (0, right, 0, down), mode="reflect")[0]
-
-
-def _fewest_patches(size: torch.Size, patch: int) -> int:
-    """Return how many patches the corner of an image finds within reach."""
-    rows, columns = (min(REACH + 1, n - patch + 1) for n in size)
-    return rows * columns
-
-
-def _similar(guide: Tensor, patch: int, start: tuple[int, int], similar: int) -> Tensor:
-    """Return the indices of the patches most like each reference patch of a strip, (R, similar)."""
-    width = guide.shape[2]
-    lines, columns = (
-        range(first, min(first + most, n - patch + 1), STRIDE)
-        for first, most, n in zip(start, STRIP, guide.shape[1:], strict=True)
-    )
-    top, left = start
-    used = guide[:, top : lines[-1] + patch, left : columns[-1] + patch]
-    outside = 1e3 * (1 + float(guide.abs().max()))  # far from everything
-    padded = F.pad(guide, (REACH, REACH, REACH, REACH), value=outside)
-    distances = []
-    reach = range(2 * REACH + 1)
-    for down in reach:
-        shifted = padded[:, top + down : top + down + used.shape[1]]
-        apart = torch.stack(
-            [
-                (shifted[:, :, right : right + used.shape[2]] - used).square().sum(0)
-                for right in (left + r for r in reach)
-            ]
-        )
-        distances.append(F.avg_pool2d(apart[:, None], patch, STRIDE).flatten(1))
-    nearest = torch.cat(distances).T  # (R, offsets)
-    nearest[:, nearest.shape[1] // 2] = -1  # itself first
-    at = [torch.tensor(line, device=guide.device) for line in (lines, columns)]
-    own = at[0][:, None] * (width - patch + 1) + at[1]
-    found = nearest.topk(similar, largest=False, sorted=False).indices
-    shift = (found // len(reach) - REACH) * (width - patch + 1) + found % len(reach) - REACH
-    return own.flatten()[:, None] + shift
+    found = yield from over_strips(guide, settings, strip)
+    return found[:, : size[0], : size[1]]
 
 
 class _Strip:
@@ -185,9 +118,9 @@ class _Strip:
 
     def __init__(self, y: Tensor, estimate: Tensor | None, variance: Tensor, correlation: Tensor | None, patch: int):
         self.shape, self.patch, self.correlation = y.shape, patch, correlation
-        self.y = _patches(y, patch)  # (L, n)
-        self.estimate = None if estimate is None else _patches(estimate, patch)
-        self.variance = _patches(variance, patch).sum(1)  # (L,)
+        self.y = patches(y, patch)  # (L, n)
+        self.estimate = None if estimate is None else patches(estimate, patch)
+        self.variance = patches(variance, patch).sum(1)  # (L,)
 
     def mixed(self, groups: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weighted sum of the patches' estimates, (C, Y, X), and of the weights, (1, Y, X)."""
@@ -198,11 +131,9 @@ class _Strip:
             estimates = mixture.mT @ self.y[group] * trust[..., None]
             total.index_add_(0, group.flatten(), estimates.flatten(0, 1))
             weight.index_add_(0, group.flatten(), trust.flatten())
-        counts = weight.expand(self.patch**2, -1)[None].contiguous()
-        return (
-            F.fold(total.T[None], self.shape[1:], self.patch)[0],
-            F.fold(counts, self.shape[1:], self.patch)[0],
-        )
+        counts = weight[:, None].expand(-1, self.patch**2)
+        size = self.shape[1:]
+        return folded(total, size, self.patch), folded(counts, size, self.patch)
 
     def first(self, group: Tensor) -> Tensor:
         """Return the mixtures of least unbiased risk estimate, from the noisy patches: I - (YᵀY)⁻¹ D."""
@@ -244,7 +175,3 @@ class _Strip:
         down, right = (shift.clamp(-LAGS, LAGS) + LAGS for shift in shifts)
         deviation = self.variance[group].double().sqrt()
         return deviation[:, :, None] * deviation[:, None, :] * self.correlation.double()[down, right] * near
-
-
-def _patches(image: Tensor, patch: int) -> Tensor:
-    return F.unfold(image[None], patch)[0].T.contiguous()  # (L, C·patch²)

@@ -55,6 +55,7 @@ class Run:
     prior: Prior
     members: tuple[Prior, ...]
     passes: int
+    collaborative: bool
     most: int | None
     rule: StoppingRule
     missing: Missing
@@ -245,6 +246,7 @@ class Run:
             "prior": settings_of(self.prior),
             "members": settings_of(self.members),
             "passes": self.passes,
+            "collaborative": self.collaborative,
             "most": self.most,
             "stop": settings_of(self.rule),
             "axes": self.axes.letters,
@@ -328,8 +330,10 @@ class Run:
         if piloted := [fit for fit in fits if fit.pilot]:
             fine, rest = np.mean([fit.pilot for fit in piloted], 0)
             count = 1 + max(fit.member for fit in piloted)
+            shrunk = float(np.mean([fit.collaborative for fit in piloted]))
+            ways = f"NL-Ridge, and {shrunk:.0%} of collaborative filtering" if shrunk else "NL-Ridge"
             notes.append(
-                f"Made of {'one fit' if count == 1 else f'{count} fits'} and a closed-form pilot (NL-Ridge), whose "
+                f"Made of {'one fit' if count == 1 else f'{count} fits'} and a closed-form pilot ({ways}), whose "
                 f"weight is {fine:.2f} in fine detail and {rest:.2f} in the rest"
             )
         if sides := {fit.tile for fit in fits if fit.tile is not None}:

@@ -70,7 +70,7 @@ class HeldOut:
 
     fraction: Annotated[float, {"min": 0.001, "max": 0.5, "tooltip": "Share of the known pixels"}] = 0.05
     least: Annotated[int, {"min": 1, "unit": "px", "tooltip": "Of a small image more are hidden, a fifth at most"}] = (
-        500
+        1000
     )
     every: Steps = 10
     floor: Steps = 300
