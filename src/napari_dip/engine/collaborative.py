@@ -22,6 +22,7 @@ HARD = Pass(8, 16)
 WIENER = Pass(8, 32)
 THRESHOLD = 2.8  # standard deviations of the noise
 WINDOW = 2.0  # of Kaiser: the middle of a patch counts more
+LEAST = 1e-6  # variance of a patch, in units of the mean noise: what is known exactly is not lost
 GROUPS = 256  # stacks shrunk at once
 
 
@@ -57,24 +58,44 @@ def _pass(y: Tensor, estimate: Tensor | None, variance: Tensor, settings: Pass) 
     size = y.shape[1:]
     guide = y if estimate is None else estimate
     y, guide, variance = (extended(t, settings.patch) for t in (y, guide, variance))
-    bases = (cosines(len(y)), cosines(settings.patch), cosines(settings.patch))
-    basis = torch.kron(bases[0], torch.kron(bases[1], bases[2])).to(y)
+    transform = _Transform(len(y), settings.patch, y)
 
     def strip(where: Where) -> _Strip:
-        return _Strip(y[where], None if estimate is None else guide[where], variance[where], settings.patch, basis)
+        return _Strip(y[where], None if estimate is None else guide[where], variance[where], transform)
 
     found = yield from over_strips(guide, settings, strip, is_sorted=True)
     return found[:, : size[0], : size[1]]
 
 
+class _Transform:
+    """The cosine transform of patches, each a row, (L, C·patch²), within the plane and over the channels."""
+
+    def __init__(self, channels: int, patch: int, like: Tensor):
+        self.patch = patch
+        self.plane = torch.kron(cosines(patch), cosines(patch)).to(like)
+        self.channels = cosines(channels).to(like)
+        line = torch.kaiser_window(patch, periodic=False, beta=WINDOW).to(like)
+        self.window = (line[:, None] * line).flatten()  # of the plane
+
+    def of(self, rows: Tensor) -> Tensor:
+        return (self.channels @ (self.parted(rows) @ self.plane.T)).flatten(1)
+
+    def windowed(self, rows: Tensor) -> Tensor:
+        """Return patches from their transform, the middle of each counting more."""
+        return (self.channels.T @ self.parted(rows) @ self.plane * self.window).flatten(1)
+
+    def parted(self, rows: Tensor) -> Tensor:
+        return rows.view(len(rows), len(self.channels), -1)
+
+
 class _Strip:
     """The patches of some rows in the transform domain, and what their stacks make of them."""
 
-    def __init__(self, y: Tensor, estimate: Tensor | None, variance: Tensor, patch: int, basis: Tensor):
-        self.size, self.patch, self.basis = tuple(y.shape[1:]), patch, basis
-        self.y = patches(y, patch) @ basis.T  # (L, n)
-        self.estimate = None if estimate is None else patches(estimate, patch) @ basis.T
-        self.variance = patches(variance, patch).mean(1)  # (L,)
+    def __init__(self, y: Tensor, estimate: Tensor | None, variance: Tensor, transform: _Transform):
+        self.size, self.transform = tuple(y.shape[1:]), transform
+        self.y = transform.of(patches(y, transform.patch))  # (L, n)
+        self.estimate = None if estimate is None else transform.of(patches(estimate, transform.patch))
+        self.variance = patches(variance, transform.patch).mean(1).clamp(min=LEAST)  # (L,)
 
     def mixed(self, groups: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weighted sum of the stacks' estimates, (C, Y, X), and of the weights, (1, Y, X)."""
@@ -91,12 +112,10 @@ class _Strip:
             trust = 1 / (kept.square().sum((1, 2), keepdim=True).clamp(min=1) * variance)  # (B, 1, 1)
             total.index_add_(0, group.flatten(), (along.T @ (kept * noisy) * trust).flatten(0, 1))
             weight.index_add_(0, group.flatten(), trust[:, 0].expand(-1, count).flatten())
-        line = torch.kaiser_window(self.patch, periodic=False, beta=WINDOW, device=self.y.device)
-        window = (line[:, None] * line).flatten()
-        whole = window.repeat(self.basis.shape[0] // len(window))
+        window, patch = self.transform.window, self.transform.patch
         return (
-            folded(total @ self.basis * whole, self.size, self.patch),
-            folded(weight[:, None] * window, self.size, self.patch),
+            folded(self.transform.windowed(total), self.size, patch),
+            folded(weight[:, None] * window, self.size, patch),
         )
 
 
