@@ -90,7 +90,7 @@ def text(drawing: Drawing) -> None:
     for line in range(6):
         pen.text((4, 8 + 30 * line), "what was written over an image", fill=(255, 255, 0), font=font)
     pen.rectangle((150, 36, 165, 51), fill=(255, 255, 0))
-    task, rule = dip.Inpaint(mask_colour="#ffff00", tolerance=90, widen=2), dip.HeldOut(ceiling=2000)
+    task, rule = dip.Inpaint(mask_colour="#ffff00", tolerance=90, widen=1), dip.HeldOut(ceiling=2000)
     result = dip.restore(np.asarray(marked), task, stop=rule, max_steps=drawing.max_steps, device=drawing.device)
     print(f"text: step {result.best_step}, {result.ended}")
     drawing.save("text", beside(np.asarray(marked), result.image, truth, limits=(0, 255), zoom=2))
