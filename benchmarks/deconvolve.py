@@ -123,8 +123,8 @@ def degraded(options: argparse.Namespace, case: tuple[str, str, float]) -> Case:
 
 def best_lucy(y: Doubles, psf: Doubles, truth: Doubles) -> tuple[float, int]:
     """Return the best PSNR of Richardson and Lucy's iterations, and which one it was."""
-    wide = np.pad(y, [(n // 2, n // 2) for n in psf.shape], mode="edge").clip(1e-3)
-    inner = tuple(slice(n // 2, n // 2 + size) for n, size in zip(psf.shape, y.shape, strict=True))
+    wide = np.pad(y, [(n, n) for n in psf.shape], mode="edge").clip(1e-3)  # half as much costs it 1.4 dB
+    inner = tuple(slice(n, n + size) for n, size in zip(psf.shape, y.shape, strict=True))
     x, mirrored, found = np.full_like(wide, wide.mean()), np.flip(psf), []
     for _ in range(200):  # what skimage.restoration.richardson_lucy does, one iteration at a time
         x = x * fftconvolve(wide / np.maximum(fftconvolve(x, psf, mode="same"), 1e-12), mirrored, mode="same")
