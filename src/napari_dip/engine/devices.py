@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 BEHIND = 10  # of 19: how far a fit steps back behind the window
+BFLOAT16_VECTORS = ("AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX", "AVX10_1_512")  # oneDNN's names
 PYTORCH_WHEELS = "https://download.pytorch.org/whl/cu128"
 
 
@@ -51,9 +52,7 @@ def precision(device: torch.device) -> torch.dtype:
     """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
-    if device.type == "cpu" and torch.cpu._is_amx_tile_supported() and _isa_allows_amx():
-        return torch.bfloat16
-    return torch.float32
+    return torch.bfloat16 if device.type == "cpu" and _multiplies_bfloat16() else torch.float32
 
 
 def closed_form(device: torch.device) -> torch.device:
@@ -61,10 +60,14 @@ def closed_form(device: torch.device) -> torch.device:
     return torch.device("cpu") if device.type == "mps" else device
 
 
-def _isa_allows_amx() -> bool:
-    """Return whether oneDNN may use AMX: ONEDNN_MAX_CPU_ISA can forbid it."""
+def _multiplies_bfloat16() -> bool:
+    """Return whether this processor multiplies bfloat16, and oneDNN may use that: ONEDNN_MAX_CPU_ISA can forbid it."""
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "DEFAULT")).upper()
-    return limit in ("DEFAULT", "ALL") or "AMX" in limit
+    tiles = torch.cpu._is_amx_tile_supported()
+    vectors = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()  # PyTorch 2.6
+    if limit in ("DEFAULT", "ALL"):
+        return bool(tiles or vectors)
+    return bool(("AMX" in limit and tiles) or (limit.startswith(BFLOAT16_VECTORS) and vectors))
 
 
 def give_way() -> None:
