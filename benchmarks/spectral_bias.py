@@ -2,18 +2,24 @@
 
     python benchmarks/spectral_bias.py DATA                       # runs what is not there yet, then prints the table
     python benchmarks/spectral_bias.py DATA --steps 10000 --side 128 --width 64
+    python benchmarks/spectral_bias.py DATA --tasks inpaint,enlarge,deblock --steps 10000 --variants adaptive,plain
     python benchmarks/spectral_bias.py DATA --table               # what benchmarks/results/spectral_bias.json says
 
-DATA is a folder with dip_released/ and micro_w2s/. Centre crops of two photographs and of the clean image of a
-micrograph, scaled to its 0.1 and 99.9 percentiles; white noise of σ = 25 of 255, not clipped. All variants have the
-same decoder, input, learning rate and seed. Resumable: the JSON is written after each run.
+DATA is a folder with dip_released/, kodak24/, cbsd68/, micro_w2s/ and micro_fmd/. Centre crops of photographs and of
+the clean images of micrographs, scaled to their 0.1 and 99.9 percentiles; white noise of σ = 25 of 255, not clipped.
+Other tasks: half of the pixels missing, pixels twice as large, JPEG of quality 10. All variants have the same decoder,
+input, learning rate and seed. Resumable: the JSON is written after each run.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import io
+import itertools
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +27,7 @@ import imageio.v3 as imageio
 import numpy as np
 import tifffile
 import torch
+from PIL import Image
 from records import opened, save
 from torch import Tensor
 
@@ -33,6 +40,11 @@ CROPS = {
     "F16": "dip_released/denoise25_F16_GT.png",
     "hill": "dip_released/denoise25_hill_GT.png",
     "micrograph": "micro_w2s/001_0_clean.tif",
+    "kodim05": "kodak24/kodim05.png",
+    "kodim20": "kodak24/kodim20.png",
+    "102061": "cbsd68/102061.png",
+    "175032": "cbsd68/175032.png",
+    "042_1": "micro_w2s/042_1_clean.tif",
 }
 CONTROLS: dict[str, dip.SpectralControl | None] = {
     "plain": None,
@@ -44,6 +56,7 @@ CONTROLS: dict[str, dip.SpectralControl | None] = {
 }
 RULES: dict[str, dip.StoppingRule] = {"BlurSharpness": dip.BlurSharpness(), "SteadyDetail": dip.SteadyDetail()}
 SIGMA, EVERY, RATE, LAST = 25 / 255, 25, 0.001, 100
+QUALITY = 10  # of the JPEG
 
 
 def main() -> None:
@@ -55,17 +68,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--variants", default=",".join(CONTROLS))
     parser.add_argument("--crops", default=",".join(CROPS))
+    parser.add_argument("--tasks", default="denoise", help="of: " + ", ".join(TASKS))
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     results = opened(RESULTS, "runs")
-    for variant in [] if options.table else options.variants.split(","):
-        for crop in options.crops.split(","):
-            name = f"{crop} | {variant} | {options.side} px, {options.width} channels, {options.steps} steps"
-            name += f", seed {options.seed}"
-            if name not in results["runs"]:
-                results["runs"][name] = run(options, crop, CONTROLS[variant])
-                save(results, RESULTS, indent=None)
-                print(name, flush=True)
+    wanted = itertools.product(options.tasks.split(","), options.variants.split(","), options.crops.split(","))
+    for task, variant, crop in () if options.table else wanted:
+        name = f"{crop} | {variant} | {options.side} px, {options.width} channels, {options.steps} steps"
+        name += f", seed {options.seed}" + (f", {task}" if task != "denoise" else "")
+        if name not in results["runs"]:
+            results["runs"][name] = run(options, crop, task, CONTROLS[variant])
+            save(results, RESULTS, indent=None)
+            print(name, flush=True)
     print(table(results["runs"]))
 
 
@@ -83,12 +97,43 @@ def clean_crop(data: Path, crop: str, side: int) -> Tensor:
     return torch.from_numpy(image[:, top : top + side, left : left + side].copy())
 
 
-def run(options: argparse.Namespace, crop: str, control: dip.SpectralControl | None) -> dict[str, Any]:
+def denoising(clean: Tensor, generator: torch.Generator) -> dip.Problem:
+    return dip.Denoise().problem(clean + SIGMA * torch.randn(clean.shape, generator=generator))
+
+
+def inpainting(clean: Tensor, generator: torch.Generator) -> dip.Problem:
+    known = (torch.rand(clean.shape[1:], generator=generator) < 0.5).expand(clean.shape)
+    return dataclasses.replace(dip.Inpaint().problem(clean * known), weight=known.float())
+
+
+def enlarging(clean: Tensor, generator: torch.Generator) -> dip.Problem:
+    task = dip.SuperResolve(2.0)
+    coarse = torch.empty(len(clean), *(n // 2 for n in clean.shape[1:]))
+    return task.problem(task.problem(coarse).forward(clean))
+
+
+def deblocking(clean: Tensor, generator: torch.Generator) -> dip.Problem:
+    levels = (255 * clean.clamp(0, 1)).round().byte().permute(1, 2, 0).numpy()
+    file = io.BytesIO()
+    Image.fromarray(levels.squeeze()).save(file, "JPEG", quality=QUALITY)
+    y = torch.from_numpy(np.array(Image.open(file))).reshape(levels.shape).permute(2, 0, 1).float() / 255
+    one = torch.ones(len(y))
+    return dip.Deblock().problem_in_units(y, torch.ones_like(y, dtype=torch.bool), offset=0 * one, gain=255 * one)
+
+
+TASKS: dict[str, Callable[[Tensor, torch.Generator], dip.Problem]] = {
+    "denoise": denoising,
+    "inpaint": inpainting,
+    "enlarge": enlarging,
+    "deblock": deblocking,
+}
+
+
+def run(options: argparse.Namespace, crop: str, task: str, control: dip.SpectralControl | None) -> dict[str, Any]:
     """Return what a fit came through: PSNR of single and averaged outputs, and of the residual power and likeness."""
     clean = clean_crop(options.data, crop, options.side)
-    generator = torch.Generator().manual_seed(len(crop) + 1000 * options.seed)
-    y = clean + SIGMA * torch.randn(clean.shape, generator=generator)
-    problem = dip.Problem(y, tuple(y.shape))
+    problem = TASKS[task](clean, torch.Generator().manual_seed(len(crop) + 1000 * options.seed))
+    y = problem.y
     prior = dip.Prior(dip.Decoder(width=options.width, control=control), dip.Fourier(), learning_rate=RATE)
     criteria = {name: rule.start(problem, options.seed)[1] for name, rule in RULES.items()}
     kept: dict[str, Any] = {"single": [], "average": [], "chi2": [], "neighbours": [], "bands": [], "stops": {}}
@@ -100,7 +145,7 @@ def run(options: argparse.Namespace, crop: str, control: dip.SpectralControl | N
                 psnrs = [round(psnr(x, clean), 3) for x in (iterate.x, iterate.average)]
                 kept["stops"][name] = [iterate.step, *psnrs]
         if iterate.step % EVERY == 0:
-            residual = (y - iterate.x) / SIGMA
+            residual = (y - problem.forward(iterate.x)) * problem.known() / SIGMA
             kept["single"].append(round(psnr(iterate.x, clean), 3))
             kept["average"].append(round(psnr(iterate.average, clean), 3))
             kept["chi2"].append(round(float(residual.square().mean()), 4))
