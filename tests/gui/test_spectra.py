@@ -35,8 +35,8 @@ def test_a_click_among_the_bands_shows_the_spectrum_of_the_nearest_step(qtbot: A
 def test_a_step_whose_output_was_kept_shows_that_outputs_spectrum(qtbot: Any) -> None:
     curves = Curves(ScorePlot())
     qtbot.addWidget(curves)
-    frequency = np.linspace(0.01, 0.49, 12)
     parts = {name: np.full(12, value) for name, value in (("input", 4.0), ("output", 3.0), ("residual", 1.0))}
+    frequency = dict.fromkeys(parts, np.linspace(0.01, 0.49, 12))
     curves.bands.draw([50, 100], [[0.5] * 8] * 2)
     curves.spectra.draw(Spectra(frequency, parts, {100: np.full(12, 2.5)}))
     curves.bands.pick(100)
@@ -52,6 +52,28 @@ def test_the_residuals_spectrum_of_a_result_is_what_was_removed() -> None:
     assert list(found.steps) == [5, 10]
     assert np.allclose(found.power["input"], dip.radial_spectrum(image[2], rings=8).power[0])
     assert np.allclose(found.power["residual"], dip.radial_spectrum(result.residual[2], rings=8).power[0])
+
+
+def test_a_result_with_smaller_pixels_is_drawn_at_the_measurements_frequencies() -> None:
+    waves = np.tile(np.cos(2 * np.pi * np.arange(64) / 8), (64, 1)).astype(np.float32)
+    task = dip.SuperResolve(factor=2.0, degradation=dip.Box())
+    result = dip.restore(waves, task, prior=TINY, stop=dip.FixedSteps(150), preset="plain")
+    found = spectra(waves, result)
+    assert np.isclose(found.frequency["output"][0], 2 * found.frequency["input"][0])
+    (before, low), (after, high) = ((found.frequency[name], found.power[name]) for name in ("input", "output"))
+    assert abs(before[low.argmax()] - 1 / 8) < 0.02
+    assert abs(after[high.argmax()] - 1 / 8) < 0.04
+    whole = [(power * 2 * np.pi * at).sum() * (at[1] - at[0]) for at, power in ((before, low), (after, high))]
+    assert np.isclose(whole[1] / whole[0], result.image.var() / waves.var(), rtol=0.2), "as much power as variance"
+
+
+def test_the_bands_wait_for_a_second_point(qtbot: Any) -> None:
+    curves = Curves(ScorePlot())
+    qtbot.addWidget(curves)
+    curves.bands.draw([50], [[0.5] * 8])
+    assert curves.bands.pages.currentWidget() is curves.bands.empty
+    curves.bands.draw([50, 100], [[0.5] * 8] * 2)
+    assert curves.bands.pages.currentWidget() is curves.bands.plot
 
 
 def test_a_run_draws_its_bands_and_at_its_end_the_spectra(docked: DeepImagePrior, ends: Callable[..., None]) -> None:

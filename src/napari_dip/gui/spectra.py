@@ -52,7 +52,7 @@ class BandPlot(QWidget):
 
     def draw(self, steps: Sequence[int], rows: Sequence[Sequence[float]]) -> None:
         """Draw a curve for each band of the rows, (steps, bands)."""
-        if not steps:
+        if len(steps) < 2:  # no line yet
             self.clear()
             return
         if len(steps) == len(self.steps) and steps[-1] == self.steps[-1]:
@@ -98,7 +98,7 @@ class SpectrumPlot(QWidget):
         super().__init__()
         self.plot = bare_plot()
         self.plot.setLogMode(x=False, y=True)
-        self.plot.setLabel("bottom", "cycles per pixel")
+        self.plot.setLabel("bottom", "cycles per measured pixel")
         self.plot.setLabel("left", "power")
         self.legend = self.plot.addLegend(offset=(-4, 2), labelTextSize="8pt", colCount=2, verSpacing=-6)
         self.curves = {name: self.plot.plot([], [], name=name) for name in COLOURS}
@@ -124,18 +124,18 @@ class SpectrumPlot(QWidget):
         self.clear()
         self.spectra = spectra
         for name, power in spectra.power.items():
-            self._set(name, spectra.frequency, power)
+            self._set(name, spectra.frequency[name], power)
         self.pages.setCurrentWidget(self.plot)
 
     def draw_step(self, step: int, row: Array) -> None:
         """Draw a step's spectrum: its snapshot's if one was kept, else what its recorded bands tell."""
         middles = NYQUIST * (np.arange(len(row)) + 0.5) / len(row)
         if self.spectra is not None and step in self.spectra.steps:
-            self._set("step", self.spectra.frequency, self.spectra.steps[step])
+            self._set("step", self.spectra.frequency["output"], self.spectra.steps[step])
         else:  # relative to the measurement, and in its units once that is known
             base = np.ones(len(row))
             if self.spectra is not None:
-                base = np.interp(middles, self.spectra.frequency, self.spectra.power["input"])
+                base = np.interp(middles, self.spectra.frequency["input"], self.spectra.power["input"])
             self._set("step", middles, row**2 * base)
         self.legend.getLabel(self.curves["step"]).setText(f"step {step:,}")
         self.pages.setCurrentWidget(self.plot)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -95,10 +96,13 @@ class Preview:
 
 @dataclass(frozen=True, eq=False)
 class Spectra:
-    """Mean power by frequency, of the last frame of a result, its channels together."""
+    """Mean power by frequency, of the last frame of a result, its channels together.
 
-    frequency: Array
-    power: dict[str, Array]  # of "input", "output" and "residual"
+    In cycles per pixel of the measurement and in its units: a result with smaller pixels goes on beyond 0.5.
+    """
+
+    frequency: dict[str, Array]  # of "input", "output" and "residual"
+    power: dict[str, Array]
     steps: dict[int, Array] = field(default_factory=dict)  # of the outputs that were kept
 
 
@@ -167,13 +171,14 @@ def spectra(image: Array, result: dip.Restoration) -> Spectra:
     def power(values: Array) -> tuple[Array, Array]:
         frame = axes.take(values, result.fits[-1].frame)
         found = dip.radial_spectrum(frame, rings=rings, axes=letters)
-        return found.frequency, found.power.mean(0)
+        finer = math.prod(values.shape[axis] / image.shape[axis] for axis in axes.spatial)
+        return found.frequency * finer ** (1 / len(axes.spatial)), found.power.mean(0) / finer
 
     named = {"input": image, "output": result.estimate, "residual": result.residual}
     found = {name: power(values) for name, values in named.items()}
     stack = () if result.stack is None else result.stack
     return Spectra(
-        found["input"][0],
+        {name: frequency for name, (frequency, _) in found.items()},
         {name: values for name, (_, values) in found.items()},
         {step: power(values)[1] for step, values in zip(result.steps, stack, strict=True)},
     )
