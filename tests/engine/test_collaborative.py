@@ -11,7 +11,7 @@ from test_ridge import mse, noisy_version, stripes, white
 
 import napari_dip as dip
 from napari_dip.engine import patches
-from napari_dip.engine.collaborative import collaborative_in_strips, cosines, haar
+from napari_dip.engine.collaborative import collaborative_in_strips, cosines, haar, wavelets
 from napari_dip.engine.noise import NoiseModel
 from napari_dip.engine.pilot import MOST_SHRUNK, make_pilot
 from napari_dip.engine.ridge import nl_ridge
@@ -51,8 +51,10 @@ def test_any_size_keeps_its_size_and_stays_finite(shape):
 def test_strips_join_without_a_trace(monkeypatch):
     noisy = noisy_version(stripes())
     whole = denoised(noisy, white(0.1))
-    monkeypatch.setattr(patches, "STRIP", (32, 32))
-    assert torch.allclose(denoised(noisy, white(0.1)), whole, atol=1e-4)
+    monkeypatch.setattr(patches, "STRIP", (36, 36))
+    apart = (denoised(noisy, white(0.1)) - whole).abs()
+    assert float(apart.max()) < 1e-3, "a hundredth of the noise: rounding may take a coefficient over the threshold"
+    assert float((apart > 1e-4).float().mean()) < 1e-3
 
 
 def test_a_channel_without_noise_stays_as_it_is():
@@ -69,6 +71,15 @@ def test_a_channel_without_noise_stays_as_it_is():
 def test_the_transforms_are_orthonormal(basis):
     assert torch.allclose(basis @ basis.T, torch.eye(len(basis)), atol=1e-5)
     assert torch.allclose(basis[0], torch.full((len(basis),), len(basis) ** -0.5)), "the mean comes first"
+
+
+@pytest.mark.parametrize("count", [2, 8, 16])
+def test_wavelets_keep_what_noise_is_and_part_means_from_steps(count):
+    transform = wavelets(count)
+    assert torch.allclose(transform.norm(dim=1), torch.ones(count), atol=1e-6)
+    assert torch.linalg.matrix_rank(transform) == count
+    assert torch.allclose(transform @ torch.ones(count), count**0.5 * torch.eye(count)[0], atol=1e-5)
+    assert torch.allclose(transform[-1, -2:], torch.tensor([2**-0.5, -(2**-0.5)]))
 
 
 def test_the_pilot_of_both_is_nearer_than_that_of_one():

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from napari_dip.engine.noise import NoiseModel
-from napari_dip.engine.patches import REACH, similar_patches
+from napari_dip.engine.patches import REACH, Pass, similar_patches
 from napari_dip.engine.ridge import nl_ridge
 
 
@@ -97,7 +97,7 @@ def test_planes_of_a_volume_are_done_one_by_one():
 def test_the_patches_found_are_the_nearest_of_all_in_reach():
     guide = torch.rand(1, 60, 48, generator=torch.Generator().manual_seed(3))
     patch, similar = 5, 7
-    found = similar_patches(guide, patch, (0, 0), similar)
+    found = similar_patches(guide, Pass(patch, similar), (0, 0))
     patches = guide[0].unfold(0, patch, 1).unfold(1, patch, 1)  # (rows, columns, patch, patch)
     rows, columns = patches.shape[:2]
     reference = 4 * len(range(0, columns, 4)) + 3  # at row 16, column 12

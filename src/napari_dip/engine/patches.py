@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STRIDE = 4  # px between reference patches
 REACH = 18  # px: similar patches are looked for this far along each axis
-STRIP = (96, 1024)  # rows and columns handled at once: bounds the memory
+STRIP = (96, 1008)  # rows and columns handled at once, multiples of all strides: bounds the memory
 COPIES = 5  # of all patches of a strip, in float32, are made at a time
 
 Work = Generator[None, None, Tensor]
@@ -20,17 +19,21 @@ Where = tuple[Any, ...]
 
 
 class Pass(NamedTuple):
-    """One pass over the image: the patches' side in pixels, and how many similar ones make a group."""
+    """One pass over the image: the patches' side, how many similar ones make a group, and px between references."""
 
     patch: int
     similar: int
+    stride: int = 4
 
 
 class Strip(Protocol):
     """The patches of some rows, of which something is to be made."""
 
     def mixed(self, groups: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the weighted sum of what groups of patches, (R, similar), make, (C, Y, X), and of the weights."""
+        """Return the weighted sum of what groups of patches, (R, similar), make, (C, Y, X), and of the weights.
+
+        These are for each channel or for all of them, (1, Y, X).
+        """
         ...
 
 
@@ -48,7 +51,7 @@ def over_strips(match: Tensor, settings: Pass, strip: Callable[[Where], Strip], 
     is_sorted : bool
         Whether the most similar patch of a group is to be the first.
     """
-    total, weight = torch.zeros_like(match), torch.zeros_like(match[:1])
+    total, weight = torch.zeros_like(match), torch.zeros_like(match)
     similar = min(settings.similar, fewest_patches(match.shape[1:], settings.patch))
     lines = (range(0, n - settings.patch + 1, most) for n, most in zip(match.shape[1:], STRIP, strict=True))
     for start in itertools.product(*lines):
@@ -58,7 +61,7 @@ def over_strips(match: Tensor, settings: Pass, strip: Callable[[Where], Strip], 
         )
         where = (slice(None), rows, columns)
         first = (start[0] - rows.start, start[1] - columns.start)
-        groups = similar_patches(match[where], settings.patch, first, similar, is_sorted=is_sorted)
+        groups = similar_patches(match[where], settings._replace(similar=similar), first, is_sorted=is_sorted)
         sums, counts = strip(where).mixed(groups)
         total[where] += sums
         weight[where] += counts
@@ -72,9 +75,9 @@ def strip_bytes(shape: tuple[int, ...], patch: int) -> int:
     return COPIES * 4 * rows * columns * shape[0] * patch**2
 
 
-def extended(t: Tensor, patch: int) -> Tensor:
+def extended(t: Tensor, settings: Pass) -> Tensor:
     """Return t continued by reflection until reference patches reach its ends."""
-    down, right = ((patch - n) % STRIDE for n in t.shape[1:])
+    down, right = ((settings.patch - n) % settings.stride for n in t.shape[1:])
     return F.pad(t[None], (0, right, 0, down), mode="reflect")[0]
 
 
@@ -84,13 +87,11 @@ def fewest_patches(size: torch.Size, patch: int) -> int:
     return rows * columns
 
 
-def similar_patches(
-    guide: Tensor, patch: int, start: tuple[int, int], similar: int, *, is_sorted: bool = False
-) -> Tensor:
+def similar_patches(guide: Tensor, settings: Pass, start: tuple[int, int], *, is_sorted: bool = False) -> Tensor:
     """Return the indices of the patches most like each reference patch of a strip, (R, similar)."""
-    width = guide.shape[2]
+    width, patch = guide.shape[2], settings.patch
     lines, columns = (
-        range(first, min(first + most, n - patch + 1), STRIDE)
+        range(first, min(first + most, n - patch + 1), settings.stride)
         for first, most, n in zip(start, STRIP, guide.shape[1:], strict=True)
     )
     top, left = start
@@ -107,12 +108,12 @@ def similar_patches(
                 for right in (left + r for r in reach)
             ]
         )
-        distances.append(F.avg_pool2d(apart[:, None], patch, STRIDE).flatten(1))
+        distances.append(F.avg_pool2d(apart[:, None], patch, settings.stride).flatten(1))
     nearest = torch.cat(distances).T  # (R, offsets)
     nearest[:, nearest.shape[1] // 2] = -1  # itself first
     at = [torch.tensor(line, device=guide.device) for line in (lines, columns)]
     own = at[0][:, None] * (width - patch + 1) + at[1]
-    found = nearest.topk(similar, largest=False, sorted=is_sorted).indices
+    found = nearest.topk(settings.similar, largest=False, sorted=is_sorted).indices
     shift = (found // len(reach) - REACH) * (width - patch + 1) + found % len(reach) - REACH
     return own.flatten()[:, None] + shift
 

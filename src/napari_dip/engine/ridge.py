@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_dip.engine.components import Components, components
 from napari_dip.engine.correlation import LAGS
 from napari_dip.engine.noise import NoiseModel
 from napari_dip.engine.patches import Pass, Where, Work, extended, folded, over_strips, patches
@@ -75,7 +76,8 @@ def nl_ridge_again(x: Tensor, variance: Tensor) -> Work:
     deviation = variance.mean((1, 2), keepdim=True).sqrt()
     centre = x.mean((1, 2), keepdim=True) - OFFSET * x.std((1, 2), keepdim=True)
     scaled = (x - centre) / deviation
-    found = yield from _pass(scaled, scaled, variance / deviation.square(), None, AGAIN)
+    parts = components(scaled)
+    found = yield from _pass(scaled, scaled, variance / deviation.square(), parts, None, AGAIN)
     return found * deviation + centre
 
 
@@ -93,23 +95,31 @@ def ridge_of_plane(y: Tensor, noise: NoiseModel, passes: int) -> Work:
     # without an estimate the variance is told from the neighbourhood's mean
     near = F.avg_pool2d(scaled[None], 9, 1, 4, count_include_pad=False)[0]
     correlation = None if noise.correlation is None else noise.correlation.to(y.device)
-    x = yield from _pass(scaled, None, variance(near), correlation, FIRST[kind])
+    parts = components(scaled)
+    x = yield from _pass(scaled, None, variance(near), parts, correlation, FIRST[kind])
     for _ in range(passes):
-        x = yield from _pass(scaled, x, variance(x), correlation, LATER[kind])
+        x = yield from _pass(scaled, x, variance(x), parts, correlation, LATER[kind])
     return x * deviation + centre
 
 
-def _pass(y: Tensor, estimate: Tensor | None, variance: Tensor, correlation: Tensor | None, settings: Pass) -> Work:
+def _pass(
+    y: Tensor,
+    estimate: Tensor | None,
+    variance: Tensor,
+    parts: Components,
+    correlation: Tensor | None,
+    settings: Pass,
+) -> Work:
     """Return the mean of all patches' estimates, (C, Y, X), each weighted by how little noise it kept."""
     size = y.shape[1:]
     guide = y if estimate is None else estimate
-    y, guide, variance = (extended(t, settings.patch) for t in (y, guide, variance))
+    y, guide, variance = (extended(t, settings) for t in (y, guide, variance))
 
     def strip(where: Where) -> _Strip:
         like = None if estimate is None else guide[where]
         return _Strip(y[where], like, variance[where], correlation, settings.patch)
 
-    found = yield from over_strips(guide, settings, strip)
+    found = yield from over_strips(parts.weighted(parts.of(guide)), settings, strip)
     return found[:, : size[0], : size[1]]
 
 
