@@ -74,7 +74,15 @@ def choose_rule(stop: StoppingRule | None, preset: Preset, task: Task) -> Stoppi
 _GUIDED = Prior(network=Skip(down=(32,) * 5, up=32), source=Guide())
 _SMALL = Prior(network=Skip(down=(32,) * 5, up=32))
 PRESETS = (
-    Preset("quick", _SMALL, HeldOut(floor=100, ceiling=600, patience=50), (_GUIDED,), passes=1, most=150),
+    Preset(
+        "quick",
+        _SMALL,
+        HeldOut(floor=100, ceiling=600, patience=50),
+        (_GUIDED,),
+        passes=1,
+        collaborative=True,
+        most=100,
+    ),
     Preset("standard", members=(_GUIDED, _SMALL), collaborative=True, most=1000),
     Preset("best", members=(_GUIDED, _GUIDED, _SMALL, Prior()), collaborative=True, most=3000),
     Preset("plain"),
