@@ -32,7 +32,8 @@ STRENGTHS = (
 )  # times the noise's variance that an estimate is made for, where frames can tell
 LEFT_OUT = 0.25  # of what the frames tell, to choose one of these by
 SIDE = 256  # px: of a larger plane the middle chooses
-MOST_SHRUNK = 0.5  # of collaborative filtering: a threshold's risk is told less surely than that of a mixture
+EQUAL = 0.5  # share of collaborative filtering before anything is told of it
+TRUST = 0.5  # how far what is told moves it from there: Stein's estimate for one image is off by about as much
 MOST_UNKNOWN = 0.2  # of the elements: with more, the patches are made of guesses
 
 
@@ -205,10 +206,10 @@ def _each(ways: list[Callable[[Tensor, NoiseModel], Work]], y: Tensor, law: Nois
 
 
 def _shares(y: Tensor, estimates: Tensor, probe: Tensor, responses: Tensor) -> Tensor:
-    """Return the share of each of two estimates in their sum of least risk, by Stein's estimate; 1 of one alone.
+    """Return the share of each of two estimates in their sum; 1 of one alone.
 
-    As for the weights of a pilot, over all elements: the squared error is the mean of (y - sum)² + 2 probe · response,
-    plus a constant.
+    Half of the way from equal parts to the sum of least risk, by Stein's estimate: as for the weights of a pilot, over
+    all elements, the squared error is the mean of (y - sum)² + 2 probe · response, plus a constant.
     """
     if len(estimates) == 1:
         return torch.ones(1).to(y)
@@ -216,7 +217,8 @@ def _shares(y: Tensor, estimates: Tensor, probe: Tensor, responses: Tensor) -> T
     cost = (probe * (responses[1] - responses[0])).mean()
     power = apart.square().mean()
     gain = (apart * (y - estimates[0])).mean() - cost
-    second = (gain / power.clamp(min=1e-20)).clamp(0, MOST_SHRUNK)
+    told = (gain / power.clamp(min=1e-20)).clamp(0, 1)
+    second = EQUAL + TRUST * (told - EQUAL)
     return torch.stack([1 - second, second])
 
 
