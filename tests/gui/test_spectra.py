@@ -86,3 +86,12 @@ def test_a_run_draws_its_bands_and_at_its_end_the_spectra(docked: DeepImagePrior
     assert set(docked.curves.spectra.spectra.steps) == {50, 100}
     for name in ("input", "output", "residual"):
         assert len(docked.curves.spectra.curves[name].getOriginalDataset()[0]) > 4
+
+
+def test_a_rule_without_a_score_says_why_there_is_no_curve(docked: DeepImagePrior, ends: Callable[..., None]) -> None:
+    docked.options.advanced.value = Advanced(stop=dip.SteadyDetail(floor=20, ceiling=40), prior=TINY)
+    docked.inputs.check()
+    docked.run_button.click()
+    ends(docked)
+    assert "has settled" in docked.plot.empty.text()
+    assert docked.plot.pages.currentWidget() is docked.plot.empty

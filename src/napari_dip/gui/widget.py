@@ -34,6 +34,12 @@ from napari_dip.gui.worker import Request, Tick
 
 COLOURS = {"warning": ("#ffb14a", "#a34e00"), "error": ("#ff8a80", "#b3261e")}  # in a dark and a light theme
 ADVISED = (dip.Denoise, dip.Guided)  # of other tasks the noise says little
+SETTLING = "The fit ends once the ratio of blur to sharpness has settled: there is no score to show"
+UNSCORED = {
+    "FixedSteps": "A fixed number of steps: there is no score to show",
+    "BlurSharpness": SETTLING,
+    "SteadyDetail": SETTLING,
+}
 SCORES = {"HeldOut": "held-out error", "WindowedVariance": "variance", "MovingVariance": "variance"}
 
 
@@ -273,8 +279,8 @@ class DeepImagePrior(QWidget):
 def _score(rule: Any) -> tuple[str, str]:
     """Return what a rule scores, and what is said before its first score."""
     name = type(rule).__name__
-    if name == "FixedSteps":
-        return "score", "A fixed number of steps: there is no score to show"
+    if name in UNSCORED:
+        return "score", UNSCORED[name]
     score = SCORES.get(name, words(name).lower())
     return score, f"The curve of the {score} appears here"
 
