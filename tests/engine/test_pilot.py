@@ -10,7 +10,7 @@ import torch
 
 import napari_dip as dip
 from napari_dip.engine.bands import bands
-from napari_dip.engine.pilot import Pilot, _between_zero_and_one, make_pilot
+from napari_dip.engine.pilot import Pilot, _between_zero_and_one, _least_of_sum_one, make_pilot
 from napari_dip.engine.problem import Problem
 from napari_dip.engine.work import finished
 
@@ -47,6 +47,32 @@ def test_the_mixture_is_hardly_worse_than_the_better_of_both(pilot, measured):
         mixed = pilot.mixed(x, pilot.weights(x))
         better = min(float((one - clean).square().mean()) for one in (x, pilot.estimate))
         assert float((mixed - clean).square().mean()) < 1.02 * better + chance
+
+
+def test_fits_have_shares_by_how_far_they_err(pilot, measured):
+    clean = measured[1]
+    generator = torch.Generator().manual_seed(7)
+    errors = torch.tensor([0.05, 0.1, 0.3])[:, None, None, None] * torch.randn((3, *clean.shape), generator=generator)
+    shares = torch.tensor(pilot.shares(clean + errors))
+    assert abs(float(shares.sum()) - 1) < 1e-3
+    assert float(shares.min()) >= 0
+    assert shares[0] > shares[1] > shares[2]
+    mixed, equal = ((weights @ errors.flatten(1)).square().mean() for weights in (shares, torch.full((3,), 1 / 3)))
+    assert mixed < 0.5 * equal
+    assert pilot.shares(clean[None]) == (1,)
+    assert dataclasses.replace(pilot, share=0.5).shares(clean + errors) == pytest.approx((1 / 3,) * 3)
+
+
+def test_shares_solve_their_quadratic_problem_on_the_simplex():
+    generator = torch.Generator().manual_seed(3)
+    for count in (2, 3, 5):
+        root = torch.randn((count, count + 2), generator=generator, dtype=torch.float64)
+        gram = root @ root.T
+        found = torch.tensor(_least_of_sum_one(gram), dtype=torch.float64)
+        others = torch.rand((2000, count), generator=generator, dtype=torch.float64) ** 3
+        others /= others.sum(1, keepdim=True)
+        assert float(found @ gram @ found) <= float(((others @ gram) * others).sum(1).min()) * 1.001
+    assert _least_of_sum_one(torch.zeros(3, 3)) == pytest.approx((1 / 3,) * 3, abs=1e-4)
 
 
 def test_a_blind_network_leaves_all_to_the_pilot(pilot, measured):

@@ -131,7 +131,7 @@ def test_held_out_pixels_that_err_by_far_more_raise_it(hidden_error, is_raised):
     small = 0.1 * torch.randn((2, *truth.shape), generator=draw)
     common = hidden_error * torch.randn(truth.shape, generator=draw)  # all of them have it: nothing differs by it
     pilot = _Pilot(truth, y, 0.1 * torch.randn(truth.shape, generator=draw), common)
-    spread = spread_of(pilot, truth + common + small, truth + common, (0.5, 0.5))
+    spread = spread_of(pilot, truth + common + small, truth + common, truth + common, (0.5, 0.5))
     assert (float(spread.variance.mean()) > 1) == is_raised
 
 

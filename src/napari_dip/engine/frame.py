@@ -176,11 +176,13 @@ class FrameFit:
     @property
     def fits(self) -> list[Fit]:
         mixture = self.mixture
+        shares = mixture.shares if mixture.begun else ()
         near = reach(mixture.pilot.noise.correlation if mixture.pilot else None)
         weights = mixture.weights()
         return [
             dataclasses.replace(
                 member.fit,
+                share=share,
                 pilot=weights,
                 collaborative=mixture.pilot.collaborative if mixture.pilot else 0.0,
                 reach=near,
@@ -194,7 +196,7 @@ class FrameFit:
                 stripes=self.stripes,
                 lost=self.lost,
             )
-            for member in mixture.kept
+            for member, share in zip(mixture.kept, shares, strict=True)
         ]
 
     def image(self) -> Array:

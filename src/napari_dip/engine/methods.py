@@ -55,7 +55,7 @@ def _text(report: Mapping[str, Any]) -> str:
         found = any(score is not None for fit in fits for score in fit["scores"])  # no score: the weight was fixed
         how = ", of least estimated risk," if found else ""
         sentences.append(
-            f"Their mean was mixed with a closed-form estimate, {_ways(shrunk)}, whose weight{how} "
+            f"Their sum{_parts(fits)} was mixed with a closed-form estimate, {_ways(shrunk)}, whose weight{how} "
             f"was {fine:.2f} in fine detail and {rest:.2f} in the rest; the local mean of the measurement was kept."
         )
     if factors := [fit["psf"]["factor"] for fit in fits if fit.get("psf") and fit["psf"]["is_used"]]:
@@ -80,6 +80,13 @@ def _text(report: Mapping[str, Any]) -> str:
         sentences.append(f"Residual: {'; '.join(verdicts)}.")
     references = [DIP, SPECTRAL, *([RIDGE] if has_pilot else []), *([BM3D] if has_pilot and shrunk else [])]
     return " ".join(sentences) + "\n\n" + "\n".join(f"[{n}] {one}" for n, one in enumerate(references, 1))
+
+
+def _parts(fits: list[Mapping[str, Any]]) -> str:
+    """Return which share each member has, in words; nothing of one alone."""
+    members = sorted({fit["member"] for fit in fits})
+    shares = [_mean(fit["share"] for fit in fits if fit["member"] == one) for one in members]
+    return f" (shares {', '.join(f'{share:.2f}' for share in shares)})" if len(shares) > 1 else ""
 
 
 def _ways(shrunk: float) -> str:

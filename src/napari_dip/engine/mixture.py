@@ -52,10 +52,10 @@ class Mixture:
         return ended or self.begun[:1]
 
     def average(self) -> Tensor:
-        """Return the mean of the members' best outputs, (C, *spatial), scaled; before there is one, the measurement."""
+        """Return the sum of the members' best outputs, (C, *spatial), scaled; before there is one, the measurement."""
         if not self.begun:
             return _beginning(self.problem) if self.guide is None else self.guide
-        return torch.stack([member.output for member in self.kept]).mean(0)
+        return self.summed([member.output for member in self.kept])
 
     def estimate(self) -> Tensor:
         """Return the best estimate so far, (C, *spatial), scaled, clipping undone."""
@@ -89,8 +89,22 @@ class Mixture:
         return self.filling.weight(self.unseen()) if self.filling and self.begun else 0.0
 
     def unseen(self) -> Tensor:
-        """Return the mean of what the members gave before they saw the held-out elements, (C, *spatial)."""
-        return torch.stack([member.unseen for member in self.kept]).mean(0)
+        """Return the sum of what the members gave before they saw the held-out elements, (C, *spatial)."""
+        return self.summed([member.unseen for member in self.kept])
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The share of each member that counts: of least error at held-out elements where there is a pilot."""
+        kept = self.kept
+        if self.pilot is None or len(kept) == 1:
+            return (1 / len(kept),) * len(kept)
+        return self.pilot.shares(torch.stack([member.unseen for member in kept]))
+
+    def summed(self, outputs: list[Tensor]) -> Tensor:
+        """Return the outputs of the members that count, summed by their shares."""
+        shares = torch.tensor(self.shares, device=outputs[0].device)
+        total: Tensor = torch.tensordot(shares, torch.stack(outputs), 1)
+        return total
 
     def made_up(self) -> tuple[Tensor, tuple[Lost, ...]]:
         """Return the best estimate with what it lacks of the light given back, and what that was of point sources."""
@@ -120,7 +134,7 @@ class Mixture:
         if self.pilot is None or self.no_std:
             return None
         outputs = torch.stack([member.output for member in self.kept])
-        return spread_of(self.pilot, outputs, self.unseen(), self.weights())
+        return spread_of(self.pilot, outputs, self.average(), self.unseen(), self.weights())
 
     def uncertainty(self, mean: Tensor, draws: int, seed: int) -> tuple[Tensor | None, Tensor | None]:
         """Return the estimate's standard deviation, (C, *spatial), and some images that differ by it if asked for."""

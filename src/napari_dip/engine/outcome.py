@@ -74,6 +74,9 @@ class Fit:
         The reason, in words; "under way" while the fit has not ended.
     tile : int or None
         Side in px of the tiles that the frame was fitted in; None: it was fitted whole.
+    share : float
+        Of the fit in the sum of those of its frame: with which that errs least at held-out pixels where there is a
+        pilot, else equal.
     pilot : tuple of float
         Weight of the pilot in the frame's result, 0 to 1: in fine detail, and in the rest; empty without a pilot.
     collaborative : float
@@ -120,6 +123,7 @@ class Fit:
     seconds: float = 0.0
     ended: str = "under way"
     tile: int | None = None
+    share: float = 1.0
     pilot: tuple[float, ...] = ()
     collaborative: float = 0.0
     reach: tuple[int, int] = (0, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
@@ -118,6 +119,17 @@ class Pilot:
         gain = (differences @ missing / count - cost).cpu().double()
         return _between_zero_and_one(gram, gain)
 
+    def shares(self, fits: Tensor) -> tuple[float, ...]:
+        """Return the share of each of some fits, (fits, C, *spatial), in the sum of them that errs least.
+
+        None is negative, and together they are 1. The held-out elements tell, which the fits have not seen; where these
+        can tell nothing, the shares are equal.
+        """
+        if self.share is not None or len(fits) == 1:
+            return (1 / len(fits),) * len(fits)
+        missing = torch.stack([(self.target - x)[self.held] for x in fits])
+        return _least_of_sum_one((missing @ missing.T / missing.shape[1]).cpu().double())
+
     def mixed(self, x: Tensor, weights: tuple[float, ...]) -> Tensor:
         """Return x with the pilot's share in each band, where the measurement is known: elsewhere the pilot guesses."""
         parts = bands(self.estimate - x)
@@ -146,6 +158,20 @@ def _between_zero_and_one(gram: Tensor, gain: Tensor) -> tuple[float, ...]:
                 rest = gram[index] @ w - curvature * w[index]
                 w[index] = ((gain[index] - rest) / curvature).clamp(0, 1)
     return tuple(round(value, 4) for value in w.tolist())
+
+
+def _least_of_sum_one(gram: Tensor) -> tuple[float, ...]:
+    """Return the v ≥ 0 with sum 1 of least vᵀ gram v, by descent along pairs."""
+    count = len(gram)
+    v = torch.full((count,), 1 / count, dtype=gram.dtype)
+    for _ in range(100):
+        for first, second in itertools.combinations(range(count), 2):
+            curvature = gram[first, first] + gram[second, second] - 2 * gram[first, second]
+            if curvature > 0:
+                step = ((gram[second] - gram[first]) @ v / curvature).clamp(-v[first], v[second])
+                v[first] += step
+                v[second] -= step
+    return tuple(round(value, 4) for value in v.tolist())
 
 
 def make_pilot(

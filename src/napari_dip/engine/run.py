@@ -332,8 +332,10 @@ class Run:
             count = 1 + max(fit.member for fit in piloted)
             shrunk = float(np.mean([fit.collaborative for fit in piloted]))
             ways = f"NL-Ridge, and {shrunk:.0%} of collaborative filtering" if shrunk else "NL-Ridge"
+            each = [float(np.mean([fit.share for fit in piloted if fit.member == one])) for one in range(count)]
+            parts = f"{count} fits (in parts of {', '.join(f'{share:.0%}' for share in each)})"
             notes.append(
-                f"Made of {'one fit' if count == 1 else f'{count} fits'} and a closed-form pilot ({ways}), whose "
+                f"Made of {'one fit' if count == 1 else parts} and a closed-form pilot ({ways}), whose "
                 f"weight is {fine:.2f} in fine detail and {rest:.2f} in the rest"
             )
         if sides := {fit.tile for fit in fits if fit.tile is not None}:

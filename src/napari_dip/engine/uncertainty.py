@@ -53,7 +53,7 @@ class Spread:
         return drawn * (variance / drawn.square().mean()).sqrt()
 
 
-def spread_of(pilot: Pilot, outputs: Tensor, unseen: Tensor, weights: tuple[float, ...]) -> Spread:
+def spread_of(pilot: Pilot, outputs: Tensor, mean: Tensor, unseen: Tensor, weights: tuple[float, ...]) -> Spread:
     """Return the spread of what a pilot and several fits make together.
 
     Three things tell of the error: how the pilot follows a change of the measurement as strong as its noise; by how
@@ -66,12 +66,11 @@ def spread_of(pilot: Pilot, outputs: Tensor, unseen: Tensor, weights: tuple[floa
     pilot : Pilot
     outputs : Tensor
         What the fits gave, two or more, (fits, C, *spatial).
-    unseen : Tensor
-        The mean of what they gave before they saw the held-out elements, (C, *spatial).
+    mean, unseen : Tensor
+        Their sum by their shares, and that of what they gave before they saw the held-out elements, (C, *spatial).
     weights : tuple of float
         The pilot's weight in each band.
     """
-    mean = outputs.mean(0)
     each = (2 / (len(outputs) - 1)) ** 0.5
     fields = [FROM_NOISE**0.5 * _weighted(pilot.response, weights)]
     others = tuple(1 - weight for weight in weights)
