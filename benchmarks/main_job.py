@@ -2,6 +2,7 @@
 
     python benchmarks/main_job.py DATA            # a folder with denoise25_hill_*.png and inpaint50_house_*.png
     python benchmarks/main_job.py DATA --table    # what benchmarks/results/main_job.json says
+    python benchmarks/main_job.py DATA --only commands --cases "denoise quick" --results results/another_machine.json
 
 Resumable: what the JSON has is not run again. Part 1, the commands, wants an otherwise idle machine; part 2 records
 each plain run's averaged outputs to max(3000, twice its stop) steps, with the held-out pixels of that run hidden.
@@ -46,24 +47,28 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--only", choices=["commands", "records"])
+    parser.add_argument("--cases", default=",".join(CASES), help="of: " + ", ".join(CASES))
+    parser.add_argument("--seeds", default="", help="only those")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="a file for each machine")
     options = parser.parse_args()
-    results = opened(RESULTS, "runs")
+    results = opened(options.results, "runs")
     if not options.table:
         if options.only != "records":
-            commands(options.data, results)
+            commands(options, results)
         if options.only != "commands":
-            records(options.data, results)
+            records(options, results)
     print(table(results))
 
 
-def commands(data: Path, results: dict[str, Any]) -> None:
+def commands(options: argparse.Namespace, results: dict[str, Any]) -> None:
     """Run each shell command as a user would; keep its report."""
-    for case, (degraded, truth, seeds) in CASES.items():
-        for seed in seeds:
+    for case in options.cases.split(","):
+        degraded, truth, seeds = CASES[case]
+        for seed in map(int, options.seeds.split(",")) if options.seeds else seeds:
             run = results["runs"].setdefault(f"{case} seed {seed}", {})
             if "wall_seconds" not in run:
-                run.update(command(case, data / degraded, truth=data / truth, seed=seed))
-                save(results, RESULTS)
+                run.update(command(case, options.data / degraded, truth=options.data / truth, seed=seed))
+                save(results, options.results)
 
 
 def command(case: str, degraded: Path, *, truth: Path, seed: int) -> dict[str, Any]:
@@ -92,15 +97,16 @@ def command(case: str, degraded: Path, *, truth: Path, seed: int) -> dict[str, A
         }
 
 
-def records(data: Path, results: dict[str, Any]) -> None:
+def records(options: argparse.Namespace, results: dict[str, Any]) -> None:
     """Record the averaged outputs' PSNR of each denoising run far beyond its stop."""
     degraded, truth, seeds = CASES["denoise plain"]
     for seed in seeds:
         run = results["runs"].setdefault(f"denoise plain seed {seed}", {})
         length = max(LONGEST, 2 * run.get("last_step", 0))
         if len(run.get("record_psnr", ())) * 10 < length:
-            run["record_psnr"] = record(imageio.imread(data / degraded), imageio.imread(data / truth), seed, length)
-            save(results, RESULTS)
+            pair = (imageio.imread(options.data / name) for name in (degraded, truth))
+            run["record_psnr"] = record(*pair, seed, length)
+            save(results, options.results)
 
 
 def record(image: Any, truth: Any, seed: int, length: int) -> list[float]:
