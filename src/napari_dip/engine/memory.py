@@ -25,7 +25,8 @@ IN_PILOT = 12  # images that a pilot holds, and what is told by it
 PATCH = (9, 8)  # px: the largest side of a pilot's patches, in one channel and in several
 SOLVING = 200 << 20  # bytes: mixtures of patches, in float64
 PER_WEIGHT = 28  # bytes: weight, gradient, two moments, and copies of all but the gradient
-BESIDE = 128 << 20  # bytes: threads, kernels and what the allocator keeps
+BESIDE = {torch.float32: 128 << 20, torch.bfloat16: 96 << 20}  # bytes: threads, kernels, what the allocator keeps
+WORKING = {torch.float32: 3, torch.bfloat16: 2}  # times the largest map: gradients, and copies for the kernels
 SHARE = 0.8  # of the free memory that a run may take
 SAMPLE = {2: 64, 3: 48}  # px a side at most, of the image on which a network is tried, by its dimensions
 STEP = 32  # px: tiles are so many, or a multiple: nothing is lost in five halvings
@@ -93,11 +94,12 @@ def needed(
         Size of a pixel along each spatial axis; empty: alike along all.
     """
     image = math.prod(shape) * FLOAT
+    beside = BESIDE.get(precision, BESIDE[torch.float32])
     fits = [_fit(prior, shape, guides=guides, precision=precision, tile=tile, spacing=spacing) for prior in priors]
     fitting = sum(sorted(fits)[-abreast:]) + min(abreast, len(fits)) * IN_FIT * image
     if not has_pilot:
-        return fitting + IN_FRAME * image + BESIDE
-    return max(fitting, SOLVING + strip_bytes(shape, PATCH[shape[0] > 1])) + (IN_FRAME + IN_PILOT) * image + BESIDE
+        return fitting + IN_FRAME * image + beside
+    return max(fitting, SOLVING + strip_bytes(shape, PATCH[shape[0] > 1])) + (IN_FRAME + IN_PILOT) * image + beside
 
 
 @lru_cache(maxsize=64)
@@ -132,7 +134,8 @@ def _fit(
     values = int(larger * z.numel())
     inputs = values * (2 * FLOAT if tiles == 1 else FLOAT + 2 * (tiles if guides else 1))
     inputs += FLOAT * jitter_places(values)
-    return int(sum(sizes) + 3 * max(sizes)) + inputs + weights
+    working = WORKING.get(precision, WORKING[torch.float32])
+    return int(sum(sizes) + working * max(sizes)) + inputs + weights
 
 
 def _input(prior: Prior, shape: tuple[int, ...], guides: int, precision: torch.dtype) -> Tensor:
