@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 import napari_dip as dip
 from napari_dip.engine import devices
 from napari_dip.engine.abreast import abreast
+from napari_dip.engine.presets import choose_preset as by_name
 
 CPU = torch.device("cpu")
 
@@ -120,3 +122,30 @@ def test_a_stop_ends_all_members_and_the_first_counts(threads):
     assert result.ended == "stopped by the user"
     assert {fit.member for fit in result.fits} == {0}
     assert result.taken < 40
+
+
+class SecondEndsFirst(dip.HeldOut):
+    """Scores that fall for ever, but for the second member, whose scores rise."""
+
+    def start(self, problem, seed):
+        hidden, _ = super().start(problem, seed)
+        self.__dict__["starts"] = index = self.__dict__.get("starts", -1) + 1  # the pilot's is the first
+        return hidden, lambda iterate: torch.tensor(float(iterate.step if index == 2 else -iterate.step))
+
+
+def test_a_member_that_ended_before_the_others_counts_alone_and_the_notes_say_so(threads, recwarn):
+    threads(2)
+    control = dip.Control()
+    image = np.random.default_rng(0).normal(100, 20, (48, 48)).astype(np.float32)
+    rule = SecondEndsFirst(every=5, floor=10, patience=10, ceiling=100_000, reveal=0)
+    for now in dip.iter_restore(image, preset=replace(by_name("standard"), most=None), stop=rule, control=control):
+        if {fit.member for fit in now.restoration().fits} == {1}:
+            control.stop()
+    result = now.restoration()
+    assert [fit.member for fit in result.fits] == [1]
+    assert result.fits[0].share == 1
+    assert "Made of one fit and a closed-form pilot" in " ".join(result.notes)
+    assert "Networks, whose spectral bias [2] keeps noise out until they are stopped: 1 x Skip fed with noise" in (
+        dip.methods_text(result.report())
+    )
+    assert not recwarn.list

@@ -53,14 +53,14 @@ def test_fits_have_shares_by_how_far_they_err(pilot, measured):
     clean = measured[1]
     generator = torch.Generator().manual_seed(7)
     errors = torch.tensor([0.05, 0.1, 0.3])[:, None, None, None] * torch.randn((3, *clean.shape), generator=generator)
-    shares = torch.tensor(pilot.shares(clean + errors))
+    shares = torch.tensor(pilot.shares([clean + error for error in errors]))
     assert abs(float(shares.sum()) - 1) < 1e-3
     assert float(shares.min()) >= 0
     assert shares[0] > shares[1] > shares[2]
     mixed, equal = ((weights @ errors.flatten(1)).square().mean() for weights in (shares, torch.full((3,), 1 / 3)))
     assert mixed < 0.5 * equal
-    assert pilot.shares(clean[None]) == (1,)
-    assert dataclasses.replace(pilot, share=0.5).shares(clean + errors) == pytest.approx((1 / 3,) * 3)
+    assert pilot.shares([clean]) == (1,)
+    assert dataclasses.replace(pilot, share=0.5).shares([clean] * 3) == pytest.approx((1 / 3,) * 3)
 
 
 def test_shares_solve_their_quadratic_problem_on_the_simplex():

@@ -111,10 +111,8 @@ class _Strip:
         along = haar(count).to(self.y)
         total, weight = torch.zeros_like(self.y), torch.zeros_like(self.variance)
         for group in torch.split(groups[:, :count], GROUPS):
-            noisy, variance = (
-                _along(along, self.y[group]),
-                self.variance[group].mean(1)[:, None, :, None],
-            )  # (B, k, C, n)
+            noisy = _along(along, self.y[group])  # (B, k, C, n)
+            variance = self.variance[group].mean(1)[:, None, :, None]
             if self.estimate is None:
                 kept = (noisy.square() > THRESHOLD**2 * variance).to(noisy)
             else:

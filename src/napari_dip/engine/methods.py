@@ -100,7 +100,7 @@ def _networks(settings: Mapping[str, Any], fits: list[Mapping[str, Any]], has_pi
     priors = settings["members"] if has_pilot else [settings["prior"]]
     described = [
         f"{prior['network']['name']} fed with {prior['source']['name'].lower()}, Adam at {prior['learning_rate']:g}"
-        for prior in priors[: 1 + max(fit["member"] for fit in fits)]
+        for prior in (priors[member] for member in sorted({fit["member"] for fit in fits}))
     ]
     counted = [f"{described.count(one)} x {one}" for one in dict.fromkeys(described)]
     return f"Networks, whose spectral bias [2] keeps noise out until they are stopped: {'; '.join(counted)}."

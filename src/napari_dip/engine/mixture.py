@@ -98,12 +98,13 @@ class Mixture:
         kept = self.kept
         if self.pilot is None or len(kept) == 1:
             return (1 / len(kept),) * len(kept)
-        return self.pilot.shares(torch.stack([member.unseen for member in kept]))
+        return self.pilot.shares([member.unseen for member in kept])
 
     def summed(self, outputs: list[Tensor]) -> Tensor:
         """Return the outputs of the members that count, summed by their shares."""
-        shares = torch.tensor(self.shares, device=outputs[0].device)
-        total: Tensor = torch.tensordot(shares, torch.stack(outputs), 1)
+        total = torch.zeros_like(outputs[0])
+        for share, output in zip(self.shares, outputs, strict=True):
+            total.add_(output, alpha=share)
         return total
 
     def made_up(self) -> tuple[Tensor, tuple[Lost, ...]]:

@@ -119,15 +119,16 @@ class Pilot:
         gain = (differences @ missing / count - cost).cpu().double()
         return _between_zero_and_one(gram, gain)
 
-    def shares(self, fits: Tensor) -> tuple[float, ...]:
-        """Return the share of each of some fits, (fits, C, *spatial), in the sum of them that errs least.
+    def shares(self, fits: list[Tensor]) -> tuple[float, ...]:
+        """Return the share of each of some fits, each (C, *spatial), in the sum of them that errs least.
 
         None is negative, and together they are 1. The held-out elements tell, which the fits have not seen; where these
         can tell nothing, the shares are equal.
         """
         if self.share is not None or len(fits) == 1:
             return (1 / len(fits),) * len(fits)
-        missing = torch.stack([(self.target - x)[self.held] for x in fits])
+        target = self.target[self.held]
+        missing = torch.stack([target - x[self.held] for x in fits])
         return _least_of_sum_one((missing @ missing.T / missing.shape[1]).cpu().double())
 
     def mixed(self, x: Tensor, weights: tuple[float, ...]) -> Tensor:
@@ -165,12 +166,15 @@ def _least_of_sum_one(gram: Tensor) -> tuple[float, ...]:
     count = len(gram)
     v = torch.full((count,), 1 / count, dtype=gram.dtype)
     for _ in range(100):
+        before = v.clone()
         for first, second in itertools.combinations(range(count), 2):
             curvature = gram[first, first] + gram[second, second] - 2 * gram[first, second]
             if curvature > 0:
                 step = ((gram[second] - gram[first]) @ v / curvature).clamp(-v[first], v[second])
                 v[first] += step
                 v[second] -= step
+        if bool(((v - before).abs() < 1e-6).all()):
+            break
     return tuple(round(value, 4) for value in v.tolist())
 
 

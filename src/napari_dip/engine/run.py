@@ -329,13 +329,13 @@ class Run:
                 )
         if piloted := [fit for fit in fits if fit.pilot]:
             fine, rest = np.mean([fit.pilot for fit in piloted], 0)
-            count = 1 + max(fit.member for fit in piloted)
+            members = sorted({fit.member for fit in piloted})  # a stop may leave a later one alone
             shrunk = float(np.mean([fit.collaborative for fit in piloted]))
             ways = f"NL-Ridge, and {shrunk:.0%} of collaborative filtering" if shrunk else "NL-Ridge"
-            each = [float(np.mean([fit.share for fit in piloted if fit.member == one])) for one in range(count)]
-            parts = f"{count} fits (in parts of {', '.join(f'{share:.0%}' for share in each)})"
+            each = [float(np.mean([fit.share for fit in piloted if fit.member == one])) for one in members]
+            parts = f"{len(members)} fits (in parts of {', '.join(f'{share:.0%}' for share in each)})"
             notes.append(
-                f"Made of {'one fit' if count == 1 else parts} and a closed-form pilot ({ways}), whose "
+                f"Made of {'one fit' if len(members) == 1 else parts} and a closed-form pilot ({ways}), whose "
                 f"weight is {fine:.2f} in fine detail and {rest:.2f} in the rest"
             )
         if sides := {fit.tile for fit in fits if fit.tile is not None}:
