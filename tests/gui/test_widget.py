@@ -13,14 +13,14 @@ from napari.layers import Labels
 from napari.utils import progress
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QLabel
 from small import TINY, fast, picture
 
 import napari_dip as dip
 from napari_dip.gui import worker
 from napari_dip.gui.options import Advanced
 from napari_dip.gui.outputs import Outputs
-from napari_dip.gui.widget import DeepImagePrior
+from napari_dip.gui.widget import DeepImagePrior, main_window
 
 Ends = Callable[..., None]
 
@@ -355,6 +355,22 @@ def test_cancel_in_the_activity_dock_stops_the_run(
     ends(docked)
     assert "cells – denoised" in docked.viewer.layers
     assert not progress._all_instances
+
+
+def test_napari_spins_slowly_while_a_run_goes_on(
+    docked: DeepImagePrior, ends: Ends, steps_taken: Ends, qtbot: Any
+) -> None:
+    window = main_window(docked)
+    assert window is not None
+    movies = [movie for label in window.findChildren(QLabel) if (movie := label.movie()) is not None]
+    assert movies
+    fast(docked, steps=100_000)
+    click(docked.run_button)
+    steps_taken(docked)
+    qtbot.waitUntil(lambda: [movie.speed() for movie in movies] == [20] * len(movies), timeout=2000)
+    docked.stop()
+    ends(docked)
+    assert [movie.speed() for movie in movies] == [100] * len(movies)
 
 
 def test_the_shown_plane_of_a_stack_is_restored_where_it_lies(viewer: Any, qtbot: Any, ends: Ends) -> None:
