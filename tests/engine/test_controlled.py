@@ -10,7 +10,16 @@ import pytest
 import torch
 
 import napari_dip as dip
-from napari_dip.engine.controlled import NARROWEST, WIDEST, Cap, Centre, GaussianUp, follow, largest_singular_value
+from napari_dip.engine.controlled import (
+    NARROWEST,
+    WIDEST,
+    Cap,
+    Centre,
+    GaussianUp,
+    follow,
+    gram,
+    largest_singular_values,
+)
 from napari_dip.engine.modules import Conv, Norm
 from napari_dip.engine.networks import initialise
 
@@ -27,11 +36,11 @@ def generator(seed=0):
 def test_the_largest_singular_value_is_that_of_the_decomposition_or_a_little_more(shape, scale):
     matrix = scale * torch.randn(*shape, generator=generator())
     exact = torch.linalg.svdvals(matrix.double())[0]
-    assert exact * (1 - 1e-5) <= largest_singular_value(matrix) <= exact * 1.003
+    assert exact * (1 - 1e-5) <= largest_singular_values(gram(matrix)[None]) <= exact * 1.003
 
 
 def test_many_equal_singular_values_are_no_trouble():
-    assert 1 - 1e-5 <= largest_singular_value(torch.eye(64)) <= 1.003
+    assert 1 - 1e-5 <= largest_singular_values(torch.eye(64)[None]) <= 1.003
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -88,6 +97,33 @@ def test_centring_takes_the_mean_and_leaves_the_variance():
     x = 5 + 3 * torch.randn(2, 3, 20, 20, generator=generator())
     assert torch.allclose(norm(x).mean((2, 3)), torch.zeros(2, 3), atol=1e-5)
     assert torch.allclose(norm(x).std((2, 3)), x.std((2, 3)))
+
+
+@pytest.mark.parametrize("spatial", [(5, 8), (4, 3, 6)])
+def test_the_gradient_of_centring_is_right(spatial):
+    centre = Centre(3).double()
+    torch.nn.init.normal_(centre.bias)
+    x = torch.randn(2, 3, *spatial, generator=generator(), dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda x, bias: torch.func.functional_call(centre, {"bias": bias}, x), (x, centre.bias)
+    )
+
+
+def test_caps_told_together_are_as_each_by_itself():
+    network = initialise(dip.Decoder(width=8, depth=2, control=CONTROLLED).build(4, 3, (16, 16)), generator(), CPU)
+    caps = [part for part in network.modules() if isinstance(part, Conv)]
+    alone = [float(conv.cap.norm(conv.weight.detach())) for conv in caps]
+    told = []
+    for conv in caps:
+        conv.register_forward_pre_hook(lambda conv, _: told.append(float(conv.cap.told)))
+    before = network(torch.rand(1, 4, 16, 16, generator=generator()))
+    assert told == pytest.approx(alone, rel=1e-5)
+    with torch.no_grad():
+        caps[0].weight.mul_(3)  # the next pass has it anew, and so has the cap by itself
+    after = network(torch.rand(1, 4, 16, 16, generator=generator()))
+    assert told[len(caps)] == pytest.approx(3 * alone[0], rel=1e-5)
+    assert all(conv.cap.told is None for conv in caps)
+    assert not torch.equal(before, after)
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.5, 1.3])

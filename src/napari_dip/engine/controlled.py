@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 SQUARINGS = 10  # of the Gram matrix: its 1024th power has next to nothing but its largest eigenvalue
 SETTLING = 100  # power iterations before the first step
@@ -61,10 +63,12 @@ class Cap(nn.Module):
     def __init__(self, bound: float, *, adapts: bool = False):
         super().__init__()
         self.bound, self.adapts = bound, adapts
+        self.told: Tensor | None = None  # the norm for the next pass, where it is told of all caps together
         self.register_buffer("slack", torch.ones(()))
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight / (self.norm(weight.detach()) / (self.bound * self.slack)).clamp(min=1)
+        norm, self.told = self.norm(weight.detach()) if self.told is None else self.told, None
+        return weight / (norm / (self.bound * self.slack)).clamp(min=1)
 
     @torch.no_grad()
     def start(self, weight: Tensor, generator: torch.Generator) -> None:
@@ -73,7 +77,7 @@ class Cap(nn.Module):
 
     def norm(self, weight: Tensor) -> Tensor:
         """Return the largest singular value, 0-d; never less than it is, and at most 0.3 % more."""
-        return largest_singular_value(weight.flatten(1))
+        return largest_singular_values(gram(weight)[None])[0]
 
 
 class OperatorCap(Cap):
@@ -133,21 +137,50 @@ def transfer(weight: Tensor, side: int) -> Tensor:
     return spectrum.flatten(2).permute(2, 0, 1)
 
 
-def largest_singular_value(matrix: Tensor) -> Tensor:
-    """Return the largest singular value of a matrix, 0-d, from above.
+@torch.no_grad()
+def tell_norms(capped: Iterable[tuple[Cap, Tensor]]) -> None:
+    """Tell caps the norms of their weights for the next pass, those of one size together: a tenth of the time."""
+    sizes: dict[int, list[tuple[Cap, Tensor]]] = {}
+    for cap, weight in capped:
+        if type(cap) is Cap:
+            product = gram(weight)
+            sizes.setdefault(len(product), []).append((cap, product))
+    for each in sizes.values():
+        caps, products = zip(*each, strict=True)
+        for cap, norm in zip(caps, largest_singular_values(torch.stack(products)), strict=True):
+            cap.told = norm
+
+
+def gram(weight: Tensor) -> Tensor:
+    """Return the products of the rows, or of the columns where these are fewer, of a weight as a matrix."""
+    matrix = weight.flatten(1)
+    return matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+
+
+def largest_singular_values(grams: Tensor) -> Tensor:
+    """Return the largest singular value of each of some matrices, (matrices,), from above.
 
     With the Gram matrix G of n rows, trace(G^p)^(1/2p) is at least that, and at most n^(1/2p) times it; the power
     p = 2^SQUARINGS takes that many products. No iteration that could be stuck, nothing kept from step to step.
+
+    Parameters
+    ----------
+    grams : Tensor
+        Their Gram matrices, (matrices, n, n).
     """
-    gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
-    scale = gram.diagonal().sum().clamp(min=1e-30)
-    gram, logarithm = gram / scale, scale.log()
+    scale = _trace(grams).clamp(min=1e-30)
+    grams, logarithm = grams / scale, scale.log()
     for squaring in range(1, SQUARINGS + 1):
-        gram = gram @ gram
+        grams = grams @ grams
         if squaring % 2 == 0:
-            scale = gram.diagonal().sum()
-            gram, logarithm = gram / scale, logarithm + scale.log() / 2**squaring
-    return (logarithm / 2).exp()
+            scale = _trace(grams)
+            grams, logarithm = grams / scale, logarithm + scale.log() / 2**squaring
+    return (logarithm / 2).exp().flatten()
+
+
+def _trace(matrices: Tensor) -> Tensor:
+    """Return the trace of each, (matrices, 1, 1)."""
+    return matrices.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
 
 
 class Centre(nn.Module):
@@ -158,9 +191,25 @@ class Centre(nn.Module):
         self.bias = nn.Parameter(torch.empty(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        axes = tuple(range(2, x.ndim))
-        offset = self.bias.to(x.dtype).view(-1, *[1] * len(axes))
-        return x + (offset - x.mean(axes, keepdim=True))
+        centred: Tensor = _Centred.apply(x, self.bias)  # type: ignore[no-untyped-call]
+        return centred
+
+
+class _Centred(torch.autograd.Function):
+    """The gradient is centred as the maps are; put together of PyTorch's own, it takes three times as long."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor) -> Tensor:
+        ctx.axes = tuple(range(2, x.ndim))
+        offset = bias.view(-1, *[1] * (x.ndim - 2)) - x.mean(ctx.axes, keepdim=True, dtype=bias.dtype)
+        return x + offset.to(x.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        total = gradient.sum(ctx.axes, keepdim=True, dtype=torch.float32)
+        mean = total / gradient[0, 0].numel()
+        return gradient - mean.to(gradient.dtype), total.sum(0).flatten()
 
 
 class GaussianUp(nn.Module):

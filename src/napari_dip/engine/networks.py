@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_dip.engine.controlled import KAIMING, Centre, GaussianUp, SpectralControl, at_level
+from napari_dip.engine.controlled import KAIMING, Cap, Centre, GaussianUp, SpectralControl, at_level, tell_norms
 from napari_dip.engine.modules import Conv, Double, Factors, Norm, cut, joined
 
 SMALLEST_MAP = 4  # px a side of the deepest feature map; below this a level only blurs
@@ -149,7 +149,15 @@ def initialise(module: nn.Module, generator: torch.Generator, device: torch.devi
             nn.init.zeros_(part.bias)
         elif list(part.parameters(recurse=False)):
             raise TypeError(f"{type(part).__name__} has parameters of its own: build networks of Conv, Norm and Centre")
+    if any(isinstance(part, Cap) for part in module.modules()):
+        module.register_forward_pre_hook(_tell_norms)
     return module.to(device)
+
+
+def _tell_norms(module: nn.Module, inputs: Any) -> None:
+    """Before each pass of a network, tell its caps what they are to divide by."""
+    convs = (part for part in module.modules() if isinstance(part, Conv))
+    tell_norms((part.cap, part.weight) for part in convs if part.cap is not None)
 
 
 @dataclass(frozen=True)
