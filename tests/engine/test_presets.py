@@ -87,6 +87,10 @@ def test_the_steps_of_all_members_are_counted_together(grainy):
     assert all(progress.step <= progress.expected for progress in seen)
     assert seen[0].phase == "preparing"
     assert {progress.phase for progress in seen} == {"preparing", "fitting", "revealing"}
+    prepared = [progress.prepared for progress in seen]
+    assert prepared == sorted(prepared), "the bar of the pilot only grows"
+    assert sorted(set(prepared)) == pytest.approx([0, 1 / 3, 2 / 3, 1]), "three turns of one denoiser"
+    assert {progress.prepared for progress in fitted} == {1.0}
 
 
 def optimisers() -> int:

@@ -157,6 +157,8 @@ def tick(**settings: Any) -> Tick:
         ({}, "840 of about 1,200 · 41 steps/s · 9 s left"),
         ({"rate": 0.0}, "840 of about 1,200"),
         ({"rate": 0.5}, "840 of about 1,200 · 0.5 steps/s · 12 min 0 s left"),
+        ({"phase": "preparing", "step": 0, "prepared": 0.0}, "making the pilot"),
+        ({"phase": "preparing", "step": 0, "prepared": 1 / 3}, "making the pilot, 33%"),
         ({"phase": "paused", "rate": 0.0}, "840 of about 1,200 · paused"),
         (
             {"frames": 40, "frame": 2, "rate": 100.0},

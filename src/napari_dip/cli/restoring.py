@@ -231,6 +231,8 @@ def follow(
     with tqdm(unit="step", disable=not sys.stderr.isatty(), leave=False) as bar:
         for progress in iterate(picture, task, options, control):
             bar.total, bar.n = progress.expected, progress.step
+            if progress.phase == "preparing":
+                bar.set_postfix_str(f"making the pilot, {progress.prepared:.0%}", refresh=False)
             if progress.score is not None:
                 bar.set_postfix_str(f"best {progress.fit.best_step}", refresh=False)
                 if comparison:

@@ -32,6 +32,7 @@ from napari_dip.engine.residual import ResidualCheck, check_residual
 from napari_dip.engine.spectral import BandMeter
 from napari_dip.engine.variation import total_variation
 from napari_dip.engine.width import told_width, widened
+from napari_dip.engine.work import Making
 
 if TYPE_CHECKING:
     from napari_dip.engine.run import Run
@@ -151,16 +152,18 @@ class FrameFit:
         else:
             run.remarks["The PSF was not refined: the image does not tell its width"] = None
 
-    def followed(self, work: Generator[None, None, T | None]) -> Generator[Progress, None, T | None]:
+    def followed(self, work: Making[T | None]) -> Generator[Progress, None, T | None]:
         """Yield progress while something is made, and return it; a stop ends the making."""
         run, record = self.run, Fit(self.frame)
         while not run.control.is_stopped and not run.is_late:
             try:
-                next(work)
+                share = next(work)
             except StopIteration as end:
                 made: T | None = end.value
                 return made
-            yield from self.report("preparing", record, step=0, expected=run.rule.floor, score=None)
+            yield from self.report(
+                "preparing", record, step=0, expected=run.rule.floor, score=None, prepared=share or 0.0
+            )
         return None
 
     def joint_gains(self) -> Generator[Progress, None, tuple[float, ...]]:
@@ -264,7 +267,9 @@ class FrameFit:
         self.steps[taken.member.fit.member] = taken.steps
         return self.report(self.phase, leader.fit, step=sum(self.steps.values()), expected=expected, score=score)
 
-    def report(self, phase: Phase, fit: Fit, *, step: int, expected: int, score: float | None) -> Iterator[Progress]:
+    def report(
+        self, phase: Phase, fit: Fit, *, step: int, expected: int, score: float | None, prepared: float = 1.0
+    ) -> Iterator[Progress]:
         """Yield the progress of a step, and while the run is paused a sign of life now and then."""
         run = self.run
         if phase != "preparing":
@@ -280,6 +285,7 @@ class FrameFit:
             frames=count,
             step=step,
             expected=max(step, expected),
+            prepared=prepared,
             rate=run.rate,
             score=score,
             fit=fit,

@@ -255,6 +255,8 @@ class Progress:
         Of all fits of this frame.
     expected : int
         The frame's last step, if no better score comes.
+    prepared : float
+        The share of what is made before the first step that is done, 0 to 1, as far as that can be told.
     rate : float
         Steps per second, over the last ones.
     score : float or None
@@ -270,6 +272,7 @@ class Progress:
     frames: int
     step: int
     expected: int
+    prepared: float
     rate: float
     score: float | None
     fit: Fit

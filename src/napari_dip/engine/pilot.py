@@ -20,6 +20,7 @@ from napari_dip.engine.noise import NoiseModel, estimate_noise
 from napari_dip.engine.patches import Work
 from napari_dip.engine.problem import Problem, Unseen, identity, unseen_of
 from napari_dip.engine.ridge import nl_ridge_in_strips
+from napari_dip.engine.work import Making, telling
 
 PROBE = 0.1  # of the noise: how far the measurement is moved to see how far the estimate follows
 AREA = 16.0  # px: standard deviation of the Gaussian over which the result keeps the measurement's mean
@@ -35,6 +36,7 @@ LEFT_OUT = 0.25  # of what the frames tell, to choose one of these by
 SIDE = 256  # px: of a larger plane the middle chooses
 EQUAL = 0.5  # share of collaborative filtering before anything is told of it
 TRUST = 0.5  # how far what is told moves it from there: Stein's estimate for one image is off by about as much
+TURNS = 3  # of the denoisers: over the measurement, without what is held out, and moved by the probe
 MOST_UNKNOWN = 0.2  # of the elements: with more, the patches are made of guesses
 
 
@@ -180,8 +182,8 @@ def _least_of_sum_one(gram: Tensor) -> tuple[float, ...]:
 
 def make_pilot(
     problem: Problem, hidden: Problem, seed: int, passes: int, *, is_joined: bool = False
-) -> Generator[None, None, Pilot | None]:
-    """Yield while a pilot is made, and return it; None where there can be none.
+) -> Making[Pilot | None]:
+    """Yield how far it is while a pilot is made, and return it; None where there can be none.
 
     It takes a problem whose data are pixels of the image, mostly known, with noise that can be told from them, and
     `hidden`, the same with some elements held out. Where these can tell no weight, it is the problem's.
@@ -204,11 +206,11 @@ def make_pilot(
         none, known = torch.zeros_like(y), problem.known()
         return Pilot(estimate, estimate, none, none, held, known, noise, None, problem.y, y, share=share)
     filled = without(hidden, noise, generator)
-    estimates = yield from _each(ways, y, law)
-    guides = yield from _each(ways, filled, law.times(unseen.shown))
+    estimates = yield from _each(ways, y, law, 0)
+    guides = yield from _each(ways, filled, law.times(unseen.shown), 1)
     signs = torch.randint(0, 2, y.shape, generator=generator) * 2 - 1
     probe = noise.draw(estimates.mean(0), signs.to(y.device).float())
-    moved = yield from _each(ways, y + PROBE * probe, law)
+    moved = yield from _each(ways, y + PROBE * probe, law, 2)
     shares = _shares(y, estimates, probe, (moved - estimates) / PROBE)
     estimate, guide, moved = (torch.tensordot(shares, each, 1) for each in (estimates, guides, moved))
     if hidden.unseen is None:
@@ -227,11 +229,11 @@ def _ways(passes: int, noise: NoiseModel, *, is_joined: bool) -> list[Callable[[
     return [ridge, collaborative_in_strips] if is_joined and noise.correlation is None else [ridge]
 
 
-def _each(ways: list[Callable[[Tensor, NoiseModel], Work]], y: Tensor, law: NoiseModel) -> Work:
-    """Yield while each of the denoisers is at work, and return what they make, (denoisers, C, *spatial)."""
+def _each(ways: list[Callable[[Tensor, NoiseModel], Work]], y: Tensor, law: NoiseModel, turn: int) -> Making[Tensor]:
+    """Yield while each of the denoisers is at work, in one of three turns; return all, (denoisers, C, *spatial)."""
     made = y.new_empty(len(ways), *y.shape)
     for index, way in enumerate(ways):
-        made[index] = yield from way(y, law)
+        made[index] = yield from telling(way(y, law), (turn + index / len(ways)) / TURNS)
     return made
 
 

@@ -7,6 +7,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+Making = Generator[float | None, None, T]
+"""Yields the share of itself that is done, 0 to 1, or None where it cannot tell."""
+
 
 def finished(work: Generator[Any, Any, T]) -> T:
     """Do all of it at once, and return what comes out."""
@@ -15,3 +18,13 @@ def finished(work: Generator[Any, Any, T]) -> T:
             next(work)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
+
+
+def telling(work: Generator[None, None, T], share: float) -> Making[T]:
+    """Do the work, yielding the share of a larger one that was done before it."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        yield share

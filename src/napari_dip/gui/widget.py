@@ -210,8 +210,9 @@ class DeepImagePrior(QWidget):
             clipboard.setText(self.session.methods)
 
     def _ticked(self, tick: Tick) -> None:
-        self.bar.setRange(0, tick.about)
-        self.bar.setValue(tick.step)
+        done, whole = (round(100 * tick.prepared), 100) if tick.phase == "preparing" else (tick.step, tick.about)
+        self.bar.setRange(0, whole)
+        self.bar.setValue(done)
         self.text.setText(progress_text(tick))
         self.plot.draw(tick.steps, tick.scores, tick.best_step)
         self.curves.bands.draw(tick.band_steps, tick.bands)
@@ -289,7 +290,7 @@ def progress_text(tick: Tick) -> str:
     """Return where a run is, in words: "840 of about 1,200 · 41 steps/s · 9 s left"."""
     parts = [f"plane {tick.frame + 1:,} of {tick.frames:,}"] if tick.frames > 1 else []
     if tick.phase == "preparing":
-        return " · ".join([*parts, "making the pilot"])
+        return " · ".join([*parts, "making the pilot" + (f", {tick.prepared:.0%}" if tick.prepared else "")])
     parts.append(f"{tick.step:,} of about {tick.about:,}")
     if tick.phase == "paused":
         return " · ".join([*parts, "paused"])

@@ -72,6 +72,7 @@ class Tick:
     step: int
     about: int
     rate: float
+    prepared: float = 1.0
     steps: tuple[int, ...] = ()
     scores: tuple[float, ...] = ()
     best_step: int = 0
@@ -158,7 +159,7 @@ def tick(progress: dip.Progress) -> Tick:
     fit = progress.fit
     return Tick(
         progress.phase, progress.frame, progress.frames, progress.step, progress.expected, progress.rate,
-        tuple(fit.steps), tuple(fit.scores), fit.best_step, tuple(fit.band_steps), tuple(fit.bands),
+        progress.prepared, tuple(fit.steps), tuple(fit.scores), fit.best_step, tuple(fit.band_steps), tuple(fit.bands),
     )  # fmt: skip
 
 
