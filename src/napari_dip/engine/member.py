@@ -47,7 +47,7 @@ class Member:
 
     def __init__(self, frame: FrameFit, prior: Prior, problem: Problem, index: int, *, seed: int):
         self.frame, self.run, self.prior, self.problem, self.seed = frame, frame.run, prior, problem, seed
-        self.fit: Fit = Fit(frame.frame, index, tile=frame.tile)
+        self.fit: Fit = Fit(frame.frame, index, _words(prior), tile=frame.tile)
         self.best: _Best | None = None
         self.newest: Tensor | None = None  # averaged output; no iterate is kept, for it holds its whole fit
         self.forward: Callable[[Tensor], Tensor] = problem.forward  # with what was fitted of it
@@ -167,3 +167,8 @@ class Member:
         since = self.best.step if self.best else last
         end = last if self.is_over else min(self.ceiling, max(rule.floor, since + rule.patience))
         return end + self.reveals(end)
+
+
+def _words(prior: Prior) -> str:
+    fed = f"{type(prior.network).__name__} fed with {type(prior.source).__name__.lower()}"
+    return f"{fed}, Adam at {prior.learning_rate:g}"

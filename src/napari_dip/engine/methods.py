@@ -39,23 +39,23 @@ def methods_text(report: Mapping[str, Any]) -> str:
 
 def _text(report: Mapping[str, Any]) -> str:
     settings, fits = report["settings"], report["fits"]
-    has_pilot = any(fit["pilot"] for fit in fits)
+    piloted = [fit for fit in fits if fit["pilot"]]
     shrunk = 0.0
     sentences = [
         f"Images were restored from themselves alone with napari-dip {report['version']} (task: "
         f"{settings['task']['name']}; PyTorch {report['torch']}, {report['device']}, {report['precision']}, "
         f"{report['threads']} threads, seed {report['seed']}), by the deep image prior [1].",
-        _networks(settings, fits, has_pilot),
+        _networks(fits),
         f"Each fit ended by the rule {settings['stop']['name']}; the kept steps were "
         f"{_list(fit['best_step'] for fit in fits)} of {_list(fit['last_step'] for fit in fits)}.",
     ]
-    if has_pilot:
-        fine, rest = (_mean(fit["pilot"][band] for fit in fits) for band in (0, 1))
-        shrunk = _mean(fit["collaborative"] for fit in fits)
-        found = any(score is not None for fit in fits for score in fit["scores"])  # no score: the weight was fixed
+    if piloted:
+        fine, rest = (_mean(fit["pilot"][band] for fit in piloted) for band in (0, 1))
+        shrunk = _mean(fit["collaborative"] for fit in piloted)
+        found = any(score is not None for fit in piloted for score in fit["scores"])  # no score: the weight was fixed
         how = ", of least estimated risk," if found else ""
         sentences.append(
-            f"Their sum{_parts(fits)} was mixed with a closed-form estimate, {_ways(shrunk)}, whose weight{how} "
+            f"Their sum{_parts(piloted)} was mixed with a closed-form estimate, {_ways(shrunk)}, whose weight{how} "
             f"was {fine:.2f} in fine detail and {rest:.2f} in the rest; the local mean of the measurement was kept."
         )
     if factors := [fit["psf"]["factor"] for fit in fits if fit.get("psf") and fit["psf"]["is_used"]]:
@@ -78,7 +78,7 @@ def _text(report: Mapping[str, Any]) -> str:
     verdicts = sorted({fit["residual"]["verdict"] for fit in fits if fit["residual"]})
     if verdicts:
         sentences.append(f"Residual: {'; '.join(verdicts)}.")
-    references = [DIP, SPECTRAL, *([RIDGE] if has_pilot else []), *([BM3D] if has_pilot and shrunk else [])]
+    references = [DIP, SPECTRAL, *([RIDGE] if piloted else []), *([BM3D] if shrunk else [])]
     return " ".join(sentences) + "\n\n" + "\n".join(f"[{n}] {one}" for n, one in enumerate(references, 1))
 
 
@@ -96,12 +96,8 @@ def _ways(shrunk: float) -> str:
     return f"{1 - shrunk:.0%} NL-Ridge [3] and {shrunk:.0%} collaborative filtering [4]"
 
 
-def _networks(settings: Mapping[str, Any], fits: list[Mapping[str, Any]], has_pilot: bool) -> str:
-    priors = settings["members"] if has_pilot else [settings["prior"]]
-    described = [
-        f"{prior['network']['name']} fed with {prior['source']['name'].lower()}, Adam at {prior['learning_rate']:g}"
-        for prior in (priors[member] for member in sorted({fit["member"] for fit in fits}))
-    ]
+def _networks(fits: list[Mapping[str, Any]]) -> str:
+    described = [network for _, network in sorted({(fit["member"], fit["network"]) for fit in fits})]
     counted = [f"{described.count(one)} x {one}" for one in dict.fromkeys(described)]
     return f"Networks, whose spectral bias [2] keeps noise out until they are stopped: {'; '.join(counted)}."
 

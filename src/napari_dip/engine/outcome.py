@@ -60,6 +60,8 @@ class Fit:
         The frame's index along the repeated axes.
     member : int
         Which of the frame's fits, from 0.
+    network : str
+        What was fitted, in words: the network, what it was fed with, and the optimiser.
     steps, scores : list
         The steps that were scored, and the rule's score there (lower is better; infinite: could not tell).
     best_step : int
@@ -115,6 +117,7 @@ class Fit:
 
     frame: tuple[int, ...] = ()
     member: int = 0
+    network: str = ""
     steps: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     best_step: int = 0
