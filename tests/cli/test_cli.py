@@ -113,6 +113,20 @@ def test_the_file_of_a_volume_says_how_large_its_voxels_are_unless_the_flag_does
     assert run("denoise", path, "-o", out, "--axes", "ZYX", "--overwrite", "--spacing", "2") == 2
 
 
+def test_the_other_images_of_a_file_are_told_of(tmp_path, capsys):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for side in (32, 40):
+            file.write(np.random.default_rng(0).integers(0, 255, (side, side), np.uint8))
+    words = ("-o", tmp_path / "out.tif", "--overwrite", "--preset", "quick", "--max-steps", 2)
+    assert run("denoise", tmp_path / "a.tif", *words) == 0
+    assert (
+        "a.tif: the first of 2 images is read, and nothing is done to the others: a.tif[1]" in capsys.readouterr().err
+    )
+    assert run("denoise", f"{tmp_path}/a.tif[1]", *words) == 0
+    assert "images" not in capsys.readouterr().err
+    assert tifffile.imread(tmp_path / "out.tif").shape == (40, 40)
+
+
 def test_a_small_image_does_not_refine_a_psf_and_that_is_said(noisy, tmp_path, capsys):
     report = tmp_path / "r.json"
     assert run("deconvolve", noisy, "-o", tmp_path / "out.tif", "--model", "GaussianPSF(fwhm=2)", "--refine",

@@ -202,9 +202,9 @@ def test_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
     assert io.sha256(f"{tmp_path}/abc.fits[SCI,1]") == io.sha256(tmp_path / "abc.fits")
 
 
-def test_a_part_is_for_fits_alone_and_a_bracket_in_a_name_is_a_name(tmp_path: Path) -> None:
+def test_a_part_is_for_fits_and_tiff_and_a_bracket_in_a_name_is_a_name(tmp_path: Path) -> None:
     io.write(tmp_path / "a.npy", Picture(image("uint8"), "YX"))
-    with pytest.raises(ValueError, match="chooses a part of a FITS file"):
+    with pytest.raises(ValueError, match="chooses a part of a FITS or TIFF file"):
         io.read(f"{tmp_path}/a.npy[1]")
     (tmp_path / "a.npy").rename(tmp_path / "a[1].npy")
     assert io.read(tmp_path / "a[1].npy").axes == "YX"

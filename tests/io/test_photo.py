@@ -64,13 +64,14 @@ def test_palettes_are_expanded(tmp_path: Path, transparent: bool) -> None:
     assert picture.pixels[0, 2, :3].tolist() == [0, 0, 255]
 
 
-def test_orientation_is_carried_along_and_not_applied(tmp_path: Path) -> None:
+def test_orientation_is_carried_along_and_not_applied_and_that_is_said(tmp_path: Path) -> None:
     image = Image.fromarray(np.zeros((16, 24, 3), np.uint8))
     exif = image.getexif()
     exif[274] = 6  # shown rotated by a quarter turn
     image.save(tmp_path / "a.jpg", exif=exif)
     picture = io.read(tmp_path / "a.jpg")
     assert picture.pixels.shape == (16, 24, 3)
+    assert picture.notes == ("its EXIF orientation 6 is not applied: pixels are as stored",)
     for suffix in (".jpg", ".png"):
         io.write(tmp_path / f"b{suffix}", io.like(picture, picture.pixels))
         with Image.open(tmp_path / f"b{suffix}") as again:

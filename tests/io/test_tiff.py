@@ -207,13 +207,35 @@ def test_a_stack_that_is_cut_off_is_refused(tmp_path: Path, how: dict[str, objec
         io.read(tmp_path / "a.tif")
 
 
-def test_of_several_images_the_first_is_read_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+def test_of_several_images_the_first_is_read_and_said_or_the_one_that_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
         file.write(np.ones((9, 11), np.uint8))
         file.write(np.zeros((5, 7), np.uint8))
-    caplog.set_level("INFO", "napari_dip")
-    assert io.read(tmp_path / "a.tif").pixels.shape == (9, 11)
-    assert "the first of 2 images" in caplog.text
+        file.write(np.zeros((4, 6), np.uint8))
+    picture = io.read(path)
+    assert picture.pixels.shape == (9, 11)
+    assert picture.notes == ("the first of 3 images is read, and nothing is done to the others: a.tif[1] to [2]",)
+    assert io.like(picture, picture.pixels).notes == ()
+    assert io.read(f"{path}[0]").notes == ()
+    assert io.read(f"{path}[2]").pixels.shape == (4, 6)
+    for part in ("3", "-1", "SCI"):
+        with pytest.raises(ValueError, match=r"names no image of it; there are \[0\] to \[2\]"):
+            io.read(f"{path}[{part}]")
+
+
+def test_each_image_of_an_ome_tiff_has_its_own_metadata(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        for size in (0.5, 0.25):
+            said = {"axes": "YX", "PhysicalSizeX": size, "PhysicalSizeY": size}
+            file.write(np.full((9, 11), round(1 / size), np.uint8), metadata=said)
+    picture = io.read(f"{tmp_path}/a.ome.tif[1]")
+    assert (picture.scale, picture.pixels[0, 0]) == ((0.25, 0.25), 4)
+
+
+def test_the_orientation_of_a_tiff_is_told(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 11), np.uint8), extratags=[(274, "H", 1, 6, True)])
+    assert io.read(tmp_path / "a.tif").notes == ("its orientation 6 is neither applied nor kept: pixels are as stored",)
 
 
 def test_of_a_pyramid_the_finest_level_is_read(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from napari_dip import io
@@ -159,3 +160,14 @@ def test_how_a_jpeg_was_compressed_is_told_by_its_layer_or_its_file(tmp_path: Pa
     assert compression({}, str(tmp_path / "gone.jpg")) is None
     (tmp_path / "b.jpg").write_bytes(b"no image")
     assert compression({}, str(tmp_path / "b.jpg")) is None
+
+
+def test_what_is_worth_telling_is_logged_as_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for side in (9, 11):
+            file.write(np.ones((side, side), np.uint8))
+    caplog.set_level("WARNING", "napari_dip")
+    read_layers(str(tmp_path / "a.tif"))
+    assert "the first of 2 images is read" in caplog.text
+    write_image(str(tmp_path / "a.npy"), np.zeros((9, 11)), layer(scale=(0.5, 0.5)))
+    assert "without pixel size" in caplog.text

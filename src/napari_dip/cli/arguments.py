@@ -51,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     one.set_defaults(command=demo.run)
     summary = "Say whether an image is suited for it, before a fit."
     one = commands.add_parser("check", help=summary, description=summary)
-    one.add_argument("image", metavar="IN", help="TIFF, FITS (also as IN[SCI,1]), PNG, JPEG or NPY")
+    one.add_argument("image", metavar="IN", help="TIFF (also as IN[1]), FITS (also as IN[SCI,1]), PNG, JPEG or NPY")
     one.add_argument("--axes", metavar="ZYX", help="what each axis of IN is: Z depth, T time, C channel, S colour")
     one.add_argument("--saturation", type=float, metavar="VALUE", help="from here on pixels are missing")
     one.set_defaults(command=check.run)
@@ -86,7 +86,7 @@ def add_fbc(commands: Any) -> None:
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", metavar="IN", help="TIFF, FITS (also as IN[SCI,1]), PNG, JPEG or NPY")
+    parser.add_argument("image", metavar="IN", help="TIFF (also as IN[1]), FITS (also as IN[SCI,1]), PNG, JPEG or NPY")
     parser.add_argument("-o", "--out", required=True, metavar="OUT", help="the restored image; its suffix decides")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.add_argument("--stack-out", metavar="FILE", help="averaged outputs, with --keep-every")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 
 import napari_dip as dip
-from napari_dip import io
+from napari_dip.cli.reading import read
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the verdict and what speaks against a fit; return 0 whatever it is."""
-    picture = io.read(options.image)
+    picture = read(options.image)
     axes = (options.axes or picture.axes).upper() or None
     said = dip.check(picture.pixels, axes, saturation=options.saturation)
     print(said)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import napari_dip as dip
-from napari_dip import io
+from napari_dip.cli.reading import read
 from napari_dip.engine.problem import Array
 
 BAR = 40  # characters for an amplitude of 1
@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the bands, one a line; write them where that is asked for."""
     if options.out:
         check_out(options.out, overwrite=options.overwrite)
-    image, reference = io.read(options.image), io.read(options.reference)
+    image, reference = read(options.image), read(options.reference)
     axes = (options.axes or reference.axes or image.axes).upper() or None
     if options.published:
         rows = published(image.pixels, reference.pixels, options.bands or 5)

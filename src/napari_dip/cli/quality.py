@@ -10,6 +10,7 @@ from skimage.metrics import structural_similarity
 from skimage.transform import resize
 
 from napari_dip import io
+from napari_dip.cli.reading import read
 from napari_dip.engine.problem import Array
 
 SSIM_WINDOW = 7  # px, the usual one
@@ -45,7 +46,7 @@ class Comparison:
         ValueError
             When it has another shape.
         """
-        clean = io.read(path)
+        clean = read(path)
         truth, degraded = _colour(clean.pixels, picture.axes), _colour(picture.pixels, picture.axes)
         wanted = (*shape[:-1], degraded.shape[-1]) if "S" in picture.axes else shape
         if truth.shape != wanted:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 import napari_dip as dip
 from napari_dip import io
 from napari_dip.cli.quality import Comparison
+from napari_dip.cli.reading import read
 from napari_dip.engine import devices
 from napari_dip.engine.arrays import role
 from napari_dip.engine.blocks import name_axes
@@ -43,7 +44,7 @@ def restore_file(options: argparse.Namespace) -> int:
     check_outputs(options, [path for path in asked if path])
     if options.device == "auto" and (advice := devices.unused_gpu()):
         print(f"napari-dip: {advice}", file=sys.stderr)
-    picture = choose_plane(io.read(options.image), options)
+    picture = choose_plane(read(options.image), options)
     scene = shown_scene(picture, options)
     check_formats(scene, options)
     task = build_task(options, picture)
@@ -95,7 +96,7 @@ def build_task(options: argparse.Namespace, picture: io.Picture) -> dip.Task:
             mask = read_mask(value, options)
             value = ~mask if getattr(options, f"{field.name}_keeps") else mask
         elif kind not in (None, Role.AXIS) and value is not None:
-            value = read_plane(value, options).pixels if kind is Role.IMAGE else io.read(value).pixels
+            value = read_plane(value, options).pixels if kind is Role.IMAGE else read(value).pixels
         values[field.name] = value
     return options.task(**values)  # type: ignore[no-any-return]
 
@@ -137,7 +138,7 @@ def read_mask(path: str, options: argparse.Namespace) -> npt.NDArray[np.bool_]:
 
 def read_plane(path: str, options: argparse.Namespace) -> io.Picture:
     """Return the picture in a file that belongs to the image, cut to the plane that is restored."""
-    picture = io.read(path)
+    picture = read(path)
     axes = options.axes.upper() if options.axes else picture.axes
     if options.plane is None or not len(axes) == picture.pixels.ndim > 2:
         return picture

@@ -55,7 +55,8 @@ def read(path: str | Path) -> Picture:
     ----------
     path : str or Path
         Its suffix tells the format. Of a FITS file, "image.fits[SCI,1]", "image.fits[0]" and "image.fits[SCI]" choose
-        the HDU; without, it is the first that holds an image.
+        the HDU; without, it is the first that holds an image. Of a TIFF file with several images, "image.tif[1]" is
+        the second; without, the first is read, and the picture's notes say so.
 
     Raises
     ------
@@ -68,8 +69,8 @@ def read(path: str | Path) -> Picture:
     if not file.is_file():
         raise FileNotFoundError(f"{file} is no file: give an image on this machine")
     format_ = _format(file)
-    if part and format_.name != "FITS":
-        raise ValueError(f"{path}: [{part}] chooses a part of a FITS file, and {format_.name} has none")
+    if part and format_.name not in ("FITS", "TIFF"):
+        raise ValueError(f"{path}: [{part}] chooses a part of a FITS or TIFF file, and {format_.name} has none")
     with _in_words(file, format_):
         picture = format_.read(file, part)
     _check_values(file, picture.pixels)
@@ -172,13 +173,13 @@ def check_format(path: str | Path, dtype: npt.DTypeLike, shape: Sequence[int], a
 
 
 def sha256(path: str | Path) -> str:
-    """Return the digest of a file's bytes; of a FITS file, whichever HDU its path names."""
+    """Return the digest of a file's bytes, whichever part of it its path names."""
     with split(path)[0].open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def split(path: str | Path) -> tuple[Path, str]:
-    """Return the file and the part of it that "image.fits[SCI,1]" names."""
+    """Return the file and the part of it that "image.fits[SCI,1]" or "image.tif[1]" names."""
     found = re.fullmatch(r"(.+)\[([^\[\]]+)\]", str(path))
     if found is None or Path(path).exists():
         return Path(path), ""

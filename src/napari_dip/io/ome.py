@@ -52,12 +52,12 @@ class OmeOrigin:
     channels: tuple[dict[str, str], ...] = ()
 
 
-def described(picture: Picture, xml: str) -> tuple[Picture, Record]:
-    """Return the picture with what the OME-XML says about the first image, and our record."""
+def described(picture: Picture, xml: str, at: int = 0) -> tuple[Picture, Record]:
+    """Return the picture with what the OME-XML says about the image of this number, and our record."""
     root = ET.fromstring(xml)  # noqa: S314 - expat bounds the expansion of entities
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
-    image = root.find("Image")
+    image = next(iter(root.findall("Image")[at:]), None)
     pixels = None if image is None else image.find("Pixels")
     if image is None or pixels is None:
         return picture, {}

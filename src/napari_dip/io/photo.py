@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,6 @@ from PIL.PngImagePlugin import PngInfo
 
 from napari_dip.io import record
 from napari_dip.io.picture import Array, Compression, Picture
-
-log = logging.getLogger(__name__)
 
 QUALITY = 95  # of JPEG, without subsampling of colours
 DEEP_COLOURS = (2, 4, 6)  # colour types of PNG: RGB, grey and alpha, RGB and alpha
@@ -37,7 +34,8 @@ def read_png(path: Path, part: str) -> Picture:
     """Return the picture in a PNG file, palettes as RGB, 16 bits as they are, 1 bit as bool."""
     picture, information = _read(path)
     if _is_deep_colour(path):  # Pillow, behind imageio, would give the upper 8 of 16 bits
-        picture = _picture(imagecodecs.png_decode(path.read_bytes()), picture.origin)
+        deep = _picture(imagecodecs.png_decode(path.read_bytes()), picture.origin)
+        picture = dataclasses.replace(deep, notes=picture.notes)
     return record.complete(picture, record.loads(information.get(record.KEY)))
 
 
@@ -111,10 +109,9 @@ def _read(path: Path) -> tuple[Picture, dict[str, Any]]:
         mode = "RGB" if information.get("mode") == "CMYK" else None
         pixels = file.read(index=0, mode=mode)
     orientation = information.get("Orientation", 1)
-    if orientation != 1:
-        log.info("%s: its EXIF orientation %s is not applied: pixels are as stored", path, orientation)
+    notes = () if orientation == 1 else (f"its EXIF orientation {orientation} is not applied: pixels are as stored",)
     exif, profile = information.get("exif"), information.get("icc_profile")
-    return _picture(pixels, PhotoOrigin(exif, profile)), information
+    return dataclasses.replace(_picture(pixels, PhotoOrigin(exif, profile)), notes=notes), information
 
 
 def _picture(pixels: Array, origin: object) -> Picture:

@@ -102,6 +102,8 @@ class Picture:
         What an earlier run of napari-dip wrote there.
     origin : object
         What else the source format said, for writing the same format again; opaque.
+    notes : tuple of str
+        What is worth telling about how it was read.
     """
 
     pixels: Array
@@ -116,6 +118,7 @@ class Picture:
     compression: Compression | None = None
     provenance: dict[str, Any] | None = None
     origin: object = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         ndim = self.pixels.ndim
@@ -142,7 +145,7 @@ def like(
     scale: Sequence[float] | None = None,
     units: Sequence[str] | None = None,
 ) -> Picture:
-    """Return a picture with new values and everything else as it was, but for their compression.
+    """Return a picture with new values and everything else as it was, but for their compression and notes.
 
     Parameters
     ----------
@@ -168,6 +171,7 @@ def like(
         units=tuple(units) if units else tuple(unit for _, unit in kept),
         steps=picture.steps if "I" in axes else (),
         compression=None,
+        notes=(),
     )
     return made if made.size("C") == picture.size("C") else dataclasses.replace(made, channel_names=(), display=())
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +12,6 @@ import tifffile
 
 from napari_dip.io import imagej, ome, record
 from napari_dip.io.picture import Array, Picture, arrange, has_alpha
-
-log = logging.getLogger(__name__)
 
 CLASSIC_LIMIT = 2**32 - 2**25  # bytes; offsets in a TIFF have 32 bits, and metadata needs some room
 MICROMETERS = {2: 25400.0, 3: 10000.0}  # per resolution unit: inch, centimetre
@@ -28,19 +25,20 @@ class PlainOrigin:
 
 
 def read(path: Path, part: str) -> Picture:
-    """Return the picture in the first series of a TIFF file, at full resolution.
+    """Return the picture in one series of a TIFF file, at full resolution: the first, or the one numbered `part`.
 
     An axis that the file does not name is Q, never a channel. Samples of a pixel that are no colour are channels. Of
     an OME-TIFF in several files only this one is read: no path that a file names is opened.
     """
     with tifffile.TiffFile(path, _multifile=False) as file:
         _check_whole(file)
-        if len(file.series) > 1 or len(file.series[0].levels) > 1:
-            log.info("%s: the first of %d images is read, at full resolution", path, len(file.series))
-        pixels, axes = _samples(file.series[0].asarray(), file.series[0])
+        at = _choose(len(file.series), part)
+        series = file.series[at]
+        pixels, axes = _samples(series.asarray(), series)
         pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-        picture, known = _described(Picture(pixels, axes), file)
-    return record.complete(picture, known)
+        picture, known = _described(Picture(pixels, axes), file, at)
+        notes = tuple(_notes(path, series.keyframe, len(file.series), part))
+    return dataclasses.replace(record.complete(picture, known), notes=notes)
 
 
 def write(path: Path, picture: Picture, provenance: Mapping[str, Any] | None) -> list[str]:
@@ -76,6 +74,23 @@ def _check_whole(file: Any) -> None:
         raise ValueError(f"it is cut off after {len(file.pages)} pages")
 
 
+def _choose(count: int, part: str) -> int:
+    if not part:
+        return 0
+    if not part.isdecimal() or int(part) >= count:
+        raise ValueError(f"[{part}] names no image of it; there are [0] to [{count - 1}]")
+    return int(part)
+
+
+def _notes(path: Path, page: Any, count: int, part: str) -> Iterator[str]:
+    if count > 1 and not part:
+        others = f"{path.name}[1]" + (f" to [{count - 1}]" if count > 2 else "")
+        yield f"the first of {count} images is read, and nothing is done to the others: {others}"
+    orientation = int(_tag(page, "Orientation") or 1)
+    if orientation != 1:
+        yield f"its orientation {orientation} is neither applied nor kept: pixels are as stored"
+
+
 def _samples(pixels: Array, series: Any) -> tuple[Array, str]:
     """Return the values with the samples of a colour last, and their axes; empty where they are ambiguous."""
     axes = series.axes.upper().replace("I", "Q")
@@ -99,11 +114,11 @@ def _is_colour(page: Any, size: int) -> bool:
     return size == 2 and grey and any(int(sample) in (1, 2) for sample in page.extrasamples)
 
 
-def _described(picture: Picture, file: Any) -> tuple[Picture, record.Record]:
-    """Return the picture with what the file's metadata say, and our record."""
+def _described(picture: Picture, file: Any, at: int) -> tuple[Picture, record.Record]:
+    """Return the picture with what the file's metadata say of the series of this number, and our record."""
     if file.is_ome and file.ome_metadata:
-        return ome.described(picture, file.ome_metadata)
-    page = file.pages.first
+        return ome.described(picture, file.ome_metadata, at)
+    page = file.series[at].keyframe
     resolution = {axis: _pixels_per_unit(page, tag) for axis, tag in (("Y", "YResolution"), ("X", "XResolution"))}
     if file.is_imagej and file.imagej_metadata:
         return imagej.described(picture, file.imagej_metadata, resolution)
@@ -113,7 +128,7 @@ def _described(picture: Picture, file: Any) -> tuple[Picture, record.Record]:
         if unit and number and number != 1 and axis in picture.axes:
             at = picture.axes.index(axis)
             scale[at], units[at] = unit / number, "micrometer"
-    known = next((found[record.KEY] for found in file.shaped_metadata or () if record.KEY in found), "")
+    known = next((found[record.KEY] for found in (file.shaped_metadata or ())[at:] if record.KEY in found), "")
     origin = None if file.is_shaped else PlainOrigin(page.description)
     return dataclasses.replace(picture, scale=tuple(scale), units=tuple(units), origin=origin), record.loads(known)
 

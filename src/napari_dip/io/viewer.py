@@ -61,6 +61,8 @@ def read_layers(path: str) -> list[LayerData]:
     provenance where the file has one.
     """
     picture = files.read(path)
+    for note in picture.notes:
+        log.warning("%s: %s", path, note)
     name = Path(path).name.partition(".")[0]
     if "S" in picture.axes and picture.size("S") == 2:  # napari shows no grey with alpha
         alpha = dataclasses.replace(picture, pixels=picture.pixels[..., 1:])
@@ -92,7 +94,7 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     """
     pixels = np.asarray(data[0] if attributes.get("multiscale") else data)
     for note in files.write(path, _picture(pixels, attributes), overwrite=True):
-        log.info("%s: %s", path, note)
+        log.warning("%s: %s", path, note)
     return [path]
 
 
