@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from napari_dip import io
 from napari_dip.io.picture import Display, Picture
@@ -346,3 +347,35 @@ def test_display_ranges_survive_ome_that_has_none(tmp_path: Path) -> None:
     picture = Picture(np.zeros((9, 11), np.float32), "YX", display=(Display(limits=(1.0, 2.5)),))
     io.write(tmp_path / "a.tif", picture)
     assert io.read(tmp_path / "a.tif").display[0].limits == (1.0, 2.5)
+
+
+@pytest.mark.parametrize(("factor", "dtype"), [(257, "uint8"), (256, "uint8"), (250, "uint16")])
+@pytest.mark.parametrize("shape", [(9, 11), (3, 9, 11)])
+def test_colour_tables_are_expanded(tmp_path: Path, factor: int, dtype: str, shape: tuple[int, ...]) -> None:
+    indices = (np.arange(np.prod(shape)).reshape(shape) % 200).astype(np.uint8)
+    table = np.random.default_rng(0).integers(0, 256, (3, 256)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", indices, photometric="palette", colormap=table * factor)
+    for picture in (io.read(tmp_path / "a.tif"), rewritten(tmp_path / "a.tif")[0]):
+        assert (picture.axes, picture.pixels.dtype) == (f"{'QYX'[-len(shape) :]}S", dtype)
+        np.testing.assert_array_equal(picture.pixels, table.T[indices] * (1 if dtype == "uint8" else factor))
+
+
+def test_a_colour_table_of_two_colours_is_expanded_as_that_of_a_png_is(tmp_path: Path) -> None:
+    image = Image.fromarray(np.arange(99, dtype=np.uint8).reshape(9, 11) % 2).convert("P")
+    image.putpalette([10, 20, 30, 250, 0, 0])
+    for suffix in ("tif", "png"):
+        image.save(tmp_path / f"a.{suffix}")
+    np.testing.assert_array_equal(io.read(tmp_path / "a.tif").pixels, io.read(tmp_path / "a.png").pixels)
+
+
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+def test_a_colour_table_that_only_shows_the_values_is_not_expanded(tmp_path: Path, kind: str) -> None:
+    pixels = np.arange(99, dtype=np.uint8).reshape(9, 11)
+    colours = np.random.default_rng(0).integers(0, 256, (3, 256)).astype(np.uint16)
+    how = {"imagej": {"imagej": True}, "ome": {"ome": True, "photometric": "palette"}}[kind]
+    tifffile.imwrite(tmp_path / "a.tif", pixels, colormap=colours * 257, **how)  # type: ignore[arg-type]
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.pages.first.photometric == tifffile.PHOTOMETRIC.PALETTE
+    picture = io.read(tmp_path / "a.tif")
+    assert picture.axes == "YX"
+    np.testing.assert_array_equal(picture.pixels, pixels)

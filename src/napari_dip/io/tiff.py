@@ -14,6 +14,7 @@ from napari_dip.io import imagej, ome, record
 from napari_dip.io.picture import Array, Picture, arrange, has_alpha
 
 CLASSIC_LIMIT = 2**32 - 2**25  # bytes; offsets in a TIFF have 32 bits, and metadata needs some room
+LUTS = ("imagej", "ome", "stk", "lsm")  # kinds of files whose colour table only shows the values
 MICROMETERS = {2: 25400.0, 3: 10000.0}  # per resolution unit: inch, centimetre
 
 
@@ -34,7 +35,7 @@ def read(path: Path, part: str) -> Picture:
         _check_whole(file)
         at = _choose(len(file.series), part)
         series = file.series[at]
-        pixels, axes = _samples(series.asarray(), series)
+        pixels, axes = _samples(file, series)
         pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
         picture, known = _described(Picture(pixels, axes), file, at)
         notes = tuple(_notes(path, series.keyframe, len(file.series), part))
@@ -91,11 +92,13 @@ def _notes(path: Path, page: Any, count: int, part: str) -> Iterator[str]:
         yield f"its orientation {orientation} is neither applied nor kept: pixels are as stored"
 
 
-def _samples(pixels: Array, series: Any) -> tuple[Array, str]:
+def _samples(file: Any, series: Any) -> tuple[Array, str]:
     """Return the values with the samples of a colour last, and their axes; empty where they are ambiguous."""
-    axes = series.axes.upper().replace("I", "Q")
-    if "S" in axes:
-        at, size, page = axes.index("S"), pixels.shape[axes.index("S")], series.keyframe
+    pixels, axes, page = series.asarray(), series.axes.upper().replace("I", "Q"), series.keyframe
+    if _is_indexed(file, page):
+        pixels, axes = _coloured(pixels, axes, page.colormap), f"{axes}S"
+    elif "S" in axes:
+        at, size = axes.index("S"), pixels.shape[axes.index("S")]
         rest = axes.replace("S", "")
         if _is_colour(page, size):
             pixels, axes = np.moveaxis(pixels, at, -1), f"{rest}S"
@@ -104,6 +107,21 @@ def _samples(pixels: Array, series: Any) -> tuple[Array, str]:
             pixels, axes = np.moveaxis(pixels, at, before), f"{rest[:before]}C{rest[before:]}"
     told = len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes)
     return np.ascontiguousarray(pixels), axes if told else ""
+
+
+def _is_indexed(file: Any, page: Any) -> bool:
+    is_lut = any(getattr(file, f"is_{kind}") for kind in LUTS)
+    return page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None and not is_lut
+
+
+def _coloured(indices: Array, axes: str, table: Array) -> Array:
+    """Return the colours that a table, (3, n) of uint16, has for indices; uint8 where it was made from 8 bits."""
+    if "S" in axes:
+        raise ValueError("its pixels have an index into a colour table and another sample: save it as RGB")
+    if not (table % 257).any() or not (table % 256).any():  # programs fill 16 bits in either way
+        table = (table >> 8).astype(np.uint8)
+    colours: Array = table.T[indices.astype(np.uint16, copy=False)]  # (..., 3)
+    return colours
 
 
 def _is_colour(page: Any, size: int) -> bool:
