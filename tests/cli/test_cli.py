@@ -127,6 +127,15 @@ def test_the_other_images_of_a_file_are_told_of(tmp_path, capsys):
     assert tifffile.imread(tmp_path / "out.tif").shape == (40, 40)
 
 
+def test_where_0_is_white_the_restored_image_looks_so_and_masks_do_not(noisy, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", imageio.imread(noisy), photometric="miniswhite")
+    words = ("--preset", "quick", "--max-steps", 2, "--outliers", "--outliers-out", tmp_path / "flags.tif")
+    assert run("denoise", tmp_path / "a.tif", "-o", tmp_path / "out.tif", *words) == 0
+    for name, photometric in (("out", tifffile.PHOTOMETRIC.MINISWHITE), ("flags", tifffile.PHOTOMETRIC.MINISBLACK)):
+        with tifffile.TiffFile(tmp_path / f"{name}.tif") as file:
+            assert file.pages.first.photometric == photometric
+
+
 def test_a_small_image_does_not_refine_a_psf_and_that_is_said(noisy, tmp_path, capsys):
     report = tmp_path / "r.json"
     assert run("deconvolve", noisy, "-o", tmp_path / "out.tif", "--model", "GaussianPSF(fwhm=2)", "--refine",

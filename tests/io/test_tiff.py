@@ -379,3 +379,20 @@ def test_a_colour_table_that_only_shows_the_values_is_not_expanded(tmp_path: Pat
     picture = io.read(tmp_path / "a.tif")
     assert picture.axes == "YX"
     np.testing.assert_array_equal(picture.pixels, pixels)
+
+
+@pytest.mark.parametrize("how", [{}, {"ome": True}, {"imagej": True}, {"metadata": None}], ids=str)
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_where_0_is_white_it_stays_so(tmp_path: Path, how: dict[str, object], dtype: str) -> None:
+    pixels = np.arange(99, dtype=np.uint8).reshape(9, 11)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="miniswhite", **how)  # type: ignore[arg-type]
+    picture = io.read(tmp_path / "a.tif")
+    assert picture.white_is_zero
+    assert io.write(tmp_path / "b.tif", io.like(picture, pixels.astype(dtype))) == ()
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert file.pages.first.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+        np.testing.assert_array_equal(file.asarray(), pixels)
+    assert "write TIFF to keep the look" in io.write(tmp_path / "b.png", picture)[0]
+    if dtype == "uint8":
+        with Image.open(tmp_path / "a.tif") as before, Image.open(tmp_path / "b.tif") as after:
+            np.testing.assert_array_equal(np.asarray(before), np.asarray(after))

@@ -171,3 +171,12 @@ def test_what_is_worth_telling_is_logged_as_a_warning(tmp_path: Path, caplog: py
     assert "the first of 2 images is read" in caplog.text
     write_image(str(tmp_path / "a.npy"), np.zeros((9, 11)), layer(scale=(0.5, 0.5)))
     assert "without pixel size" in caplog.text
+
+
+def test_where_0_is_white_the_layer_looks_so_and_its_file_too(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.eye(9, dtype=np.uint8), photometric="miniswhite")
+    [(data, attributes, _)] = read_layers(str(tmp_path / "a.tif"))
+    assert attributes["colormap"] == "gray_r"
+    shown = {"colors": np.array([[1, 1, 1, 1], [0, 0, 0, 1]]), "name": "gray_r"}
+    write_image(str(tmp_path / "b.tif"), data, layer(colormap=shown))
+    assert io.read(tmp_path / "b.tif").white_is_zero

@@ -322,8 +322,8 @@ def beside(picture: io.Picture, result: dip.Restoration, name: str) -> io.Pictur
     if values is None:
         return None
     dtype, is_stack = BESIDE[name]
-    if not is_stack:
-        return io.regridded(picture, values.astype(dtype))
+    if not is_stack:  # no image of the scene: 0 is black
+        return io.regridded(dataclasses.replace(picture, white_is_zero=False), values.astype(dtype))
     steps = result.steps if name == "stack_out" else range(len(values))
     return io.stacked(io.regridded(picture, values[0]), values, steps)
 

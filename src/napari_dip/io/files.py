@@ -114,12 +114,15 @@ def write(
     if notes:
         provenance = {**(provenance or picture.provenance or {}), "notes": list(notes)}
     target = Path(path).resolve()
+    format_ = _format(target)
     with _beside(target) as beside:
-        said = _format(target).write(beside, picture, provenance)
+        said = format_.write(beside, picture, provenance)
         check_writable(target, overwrite=overwrite)
         if target.exists():
             shutil.copymode(target, beside)
         beside.replace(target)
+    if picture.white_is_zero and format_.name != "TIFF":
+        said.append(f"0 was shown white and is black in a {format_.name} file: write TIFF to keep the look")
     return tuple(said)
 
 

@@ -90,6 +90,8 @@ class Picture:
         One per channel, or empty.
     display : tuple of Display
         One per channel, or empty.
+    white_is_zero : bool
+        Whether 0 is shown white (WhiteIsZero of TIFF); the values are as stored.
     steps : tuple of int
         The iteration of each image along axis I, or empty.
     saturation : float or None
@@ -112,6 +114,7 @@ class Picture:
     units: tuple[str, ...] = ()
     channel_names: tuple[str, ...] = ()
     display: tuple[Display, ...] = ()
+    white_is_zero: bool = False
     steps: tuple[int, ...] = ()
     saturation: float | None = None
     detector: Detector | None = None

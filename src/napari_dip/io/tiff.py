@@ -37,7 +37,8 @@ def read(path: Path, part: str) -> Picture:
         series = file.series[at]
         pixels, axes = _samples(file, series)
         pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-        picture, known = _described(Picture(pixels, axes), file, at)
+        is_negative = series.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+        picture, known = _described(Picture(pixels, axes, white_is_zero=is_negative), file, at)
         notes = tuple(_notes(path, series.keyframe, len(file.series), part))
     return dataclasses.replace(record.complete(picture, known), notes=notes)
 
@@ -165,11 +166,12 @@ def _pixels_per_unit(page: Any, tag: str) -> float:
 
 def _save(path: Path, picture: Picture, **how: Any) -> None:
     pixels, axes = np.ascontiguousarray(picture.pixels), picture.axes
+    grey = "miniswhite" if picture.white_is_zero else "minisblack"
     colour = axes.endswith("S") and pixels.shape[-1] in (3, 4)
     tifffile.imwrite(
         path,
         pixels,
-        photometric="rgb" if colour else "minisblack",
+        photometric="rgb" if colour else grey,
         planarconfig="contig" if axes.endswith("S") else None,
         extrasamples=["unassalpha"] if has_alpha(axes, pixels.shape) else None,
         software=record.SOFTWARE,

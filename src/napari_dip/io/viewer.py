@@ -30,6 +30,7 @@ LETTERS = {label: letter for letter, label in LABELS.items()} | {
 }
 JPEG = (".jpg", ".jpeg")
 SPARE = "QPRHA"  # letters for axes whose label says nothing; TIFF knows them as other dimensions
+NEGATIVE = "gray_r"  # napari's colormap from white to black
 MANY_CHANNELS = 16  # more stay one layer with a slider
 
 
@@ -110,6 +111,8 @@ def _layer(picture: Picture, name: str) -> LayerData:
         attributes["axis_labels"] = tuple(
             LABELS.get(axis, str(at - ndim)) for at, axis in enumerate(picture.axes[:ndim])
         )
+    if picture.white_is_zero:
+        attributes["colormap"] = NEGATIVE
     if len(picture.display) == 1 and not is_rgb:
         attributes |= _look(picture.display[0])
     return picture.pixels, attributes, "image"
@@ -161,6 +164,7 @@ def _picture(pixels: Array, attributes: Mapping[str, Any]) -> Picture:
         scale + (1.0,) * is_rgb,
         names + (UNKNOWN,) * is_rgb,
         display=() if is_rgb or "C" in axes else (_shown(attributes),),
+        white_is_zero=not is_rgb and _name(attributes.get("colormap")) == NEGATIVE,
         steps=tuple(int(step) for step in steps) if steps and "I" in axes else (),
         provenance=dict(provenance) if isinstance(provenance, Mapping) else None,
         origin=metadata.get(ORIGIN) if _is_in_place(attributes) else None,
@@ -190,6 +194,10 @@ def _shown(attributes: Mapping[str, Any]) -> Display:
         return Display(limits=pair)
     top = np.round(colours[1, :3] * 255).astype(int).tolist()
     return Display(colour="#" + "".join(f"{value:02x}" for value in top), limits=pair)
+
+
+def _name(colormap: object) -> str:
+    return str(colormap.get("name")) if isinstance(colormap, Mapping) else str(colormap)
 
 
 def _is_in_place(attributes: Mapping[str, Any]) -> bool:
