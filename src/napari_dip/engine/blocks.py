@@ -45,6 +45,9 @@ class Axes:
             raise ValueError(f"axes={self.letters!r} does not name each axis of an image of shape {self.shape} once")
         if not {"Y", "X"} <= set(self.letters):
             raise ValueError(f"axes={self.letters!r} names no Y and X: an image needs both")
+        if (space := "".join(self.letters[axis] for axis in self.spatial)) not in ("YX", "ZYX"):
+            wanted = "".join(sorted(space, reverse=True))
+            raise ValueError(f"axes={self.letters!r} has space as {space}: transpose the image so that it is {wanted}")
         if set("CS") <= set(self.letters):
             raise ValueError(f"axes={self.letters!r} has both C and S: only one axis can be the channels")
         small = [

@@ -136,7 +136,7 @@ def _available_memory() -> int | None:
 
 @contextmanager
 def capped(device: torch.device, most: int | None) -> Iterator[None]:
-    """Keep this process from taking more than so many bytes of a GPU while the block runs; None: than are free.
+    """Keep this process from taking so many bytes more of a GPU than it has while the block runs; None: than are free.
 
     Some drivers spill to main memory without a word, and a fit becomes a hundred times slower.
     """
@@ -144,7 +144,7 @@ def capped(device: torch.device, most: int | None) -> Iterator[None]:
         yield
         return
     free, total = torch.cuda.mem_get_info(device)
-    wanted = free + torch.cuda.memory_reserved(device) if most is None else most
+    wanted = torch.cuda.memory_reserved(device) + (free if most is None else most)
     torch.cuda.set_per_process_memory_fraction(min(1.0, wanted / total), device)
     try:
         yield

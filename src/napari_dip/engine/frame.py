@@ -21,9 +21,9 @@ from napari_dip.engine.correlation import reach
 from napari_dip.engine.filling import fill
 from napari_dip.engine.member import Member, Step
 from napari_dip.engine.mixture import Mixture
-from napari_dip.engine.noise import NoiseRecord, estimate_noise, record_of
+from napari_dip.engine.noise import LEAST_NOISE, NoiseRecord, estimate_noise, record_of
 from napari_dip.engine.outcome import Fit, Phase, Progress, Restoration
-from napari_dip.engine.pilot import LEAST_NOISE, make_pilot
+from napari_dip.engine.pilot import make_pilot
 from napari_dip.engine.points import Lost
 from napari_dip.engine.posing import posed
 from napari_dip.engine.prior import Guide, Prior
@@ -179,7 +179,6 @@ class FrameFit:
     @property
     def fits(self) -> list[Fit]:
         mixture = self.mixture
-        shares = mixture.shares if mixture.begun else ()
         near = reach(mixture.pilot.noise.correlation if mixture.pilot else None)
         weights = mixture.weights()
         return [
@@ -199,7 +198,7 @@ class FrameFit:
                 stripes=self.stripes,
                 lost=self.lost,
             )
-            for member, share in zip(mixture.kept, shares, strict=True)
+            for member, share in mixture.shares()
         ]
 
     def image(self) -> Array:
@@ -228,10 +227,12 @@ class FrameFit:
             pairs = zip(np.square(difference), known.cpu().numpy(), strict=True)
             self.misfit = tuple(float(np.sqrt(squares[sure].mean())) if sure.any() else 0.0 for squares, sure in pairs)
         noise = self.mixture.pilot.noise if self.mixture.pilot else problem.noise or estimate_noise(problem.y, known)
-        if noise is None or not bool((noise.mean > LEAST_NOISE).all()):
+        noisy = None if noise is None else noise.mean > LEAST_NOISE  # of each channel
+        if noise is None or noisy is None or not bool(noisy.any()):
             return
         self.noise = record_of(noise, offset=self.scale.offset, gain=self.scale.gain, source=self.noise_source)
-        self.residual = check_residual(problem.y, predicted, known, noise)
+        chosen = noisy.to(problem.y.device)
+        self.residual = check_residual(problem.y[chosen], predicted[chosen], known[chosen], noise.of_channels(noisy))
 
     @property
     def stripes(self) -> float | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from napari_dip.engine.modules import memory_format
@@ -114,10 +114,30 @@ def _fit(
 ) -> int:
     """Return the bytes of a network, its input, and what it keeps for the gradient, on one tile or the whole image."""
     spatial = shape[1:] if tile is None else tuple(min(n, tile) for n in shape[1:])
-    sample = tuple(min(n, SAMPLE[len(spatial)]) for n in spatial)
-    larger = math.prod(spatial) / math.prod(sample)
-    z = _input(prior, (shape[0], *sample), guides, precision)
-    network = allocate(prior.network.build(z.shape[1], shape[0], spatial, spacing), z.device)
+    side = SAMPLE[len(spatial)]
+    while True:
+        sample = tuple(min(n, side) for n in spatial)
+        larger = math.prod(spatial) / math.prod(sample)
+        z = _input(prior, (shape[0], *sample), guides, precision)
+        network = allocate(prior.network.build(z.shape[1], shape[0], spatial, spacing), z.device)
+        try:
+            sizes = [larger * size for size in _kept(network, z)]
+            break
+        except ValueError:  # of a deep network the deepest map is one pixel of so small an image
+            if sample == spatial:
+                raise
+            side *= 2
+    tiles = 1 if tile is None else count(shape[1:], tile)
+    weights = PER_WEIGHT * tiles * sum(weight.numel() for weight in network.parameters())
+    values = int(larger * z.numel())
+    inputs = values * (2 * FLOAT if tiles == 1 else FLOAT + 2 * (tiles if guides else 1))
+    inputs += FLOAT * jitter_places(values)
+    working = WORKING.get(precision, WORKING[torch.float32])
+    return int(sum(sizes) + working * max(sizes)) + inputs + weights
+
+
+def _kept(network: nn.Module, z: Tensor) -> list[int]:
+    """Return the bytes of each tensor that a network keeps of a pass for its gradient."""
     own = {weight.untyped_storage()._cdata for weight in network.parameters()}
     kept: dict[int, Tensor] = {}
 
@@ -128,14 +148,7 @@ def _fit(
 
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         network(z)
-    sizes = [larger * tensor.untyped_storage().nbytes() for tensor in kept.values()]
-    tiles = 1 if tile is None else count(shape[1:], tile)
-    weights = PER_WEIGHT * tiles * sum(weight.numel() for weight in network.parameters())
-    values = int(larger * z.numel())
-    inputs = values * (2 * FLOAT if tiles == 1 else FLOAT + 2 * (tiles if guides else 1))
-    inputs += FLOAT * jitter_places(values)
-    working = WORKING.get(precision, WORKING[torch.float32])
-    return int(sum(sizes) + working * max(sizes)) + inputs + weights
+    return [tensor.untyped_storage().nbytes() for tensor in kept.values()]
 
 
 def _input(prior: Prior, shape: tuple[int, ...], guides: int, precision: torch.dtype) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -55,7 +56,7 @@ class Mixture:
         """Return the sum of the members' best outputs, (C, *spatial), scaled; before there is one, the measurement."""
         if not self.begun:
             return _beginning(self.problem) if self.guide is None else self.guide
-        return self.summed([member.output for member in self.kept])
+        return self.summed(lambda member: member.output)
 
     def estimate(self) -> Tensor:
         """Return the best estimate so far, (C, *spatial), scaled, clipping undone."""
@@ -90,21 +91,21 @@ class Mixture:
 
     def unseen(self) -> Tensor:
         """Return the sum of what the members gave before they saw the held-out elements, (C, *spatial)."""
-        return self.summed([member.unseen for member in self.kept])
+        return self.summed(lambda member: member.unseen)
 
-    @property
-    def shares(self) -> tuple[float, ...]:
-        """The share of each member that counts: of least error at held-out elements where there is a pilot."""
-        kept = self.kept
-        if self.pilot is None or len(kept) == 1:
-            return (1 / len(kept),) * len(kept)
-        return self.pilot.shares([member.unseen for member in kept])
+    def shares(self) -> list[tuple[Member, float]]:
+        """Return the members that count, each with its share: of least held-out error where there is a pilot."""
+        kept = self.kept  # once: another may end meanwhile
+        if self.pilot is None or len(kept) < 2:
+            return [(member, 1 / len(kept)) for member in kept]
+        return list(zip(kept, self.pilot.shares([member.unseen for member in kept]), strict=True))
 
-    def summed(self, outputs: list[Tensor]) -> Tensor:
-        """Return the outputs of the members that count, summed by their shares."""
-        total = torch.zeros_like(outputs[0])
-        for share, output in zip(self.shares, outputs, strict=True):
-            total.add_(output, alpha=share)
+    def summed(self, output: Callable[[Member], Tensor]) -> Tensor:
+        """Return an output of the members that count, summed by their shares."""
+        (first, share), *others = self.shares()
+        total = share * output(first)
+        for member, share in others:
+            total.add_(output(member), alpha=share)
         return total
 
     def made_up(self) -> tuple[Tensor, tuple[Lost, ...]]:

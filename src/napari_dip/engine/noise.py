@@ -36,6 +36,7 @@ WHITE = {3: 0.807, 7: 0.698}  # that quantile of white noise of variance 1, by i
 MANY = 192  # blocks that the longer filter takes: what it passes of fewer is told less exactly than that of the shorter
 ENOUGH = 0.5  # of the blocks that the shorter filter leaves: with fewer, holes leave the longer one too little
 LEAST_MAPPED = 1e-3  # of the mean of a map: nothing is known without an error
+LEAST_NOISE = 1e-8  # variance, of an image scaled to 0 to 1: less is rounding
 LEAST = 0.05  # of the mean variance: the model's variance is nowhere lower
 
 
@@ -224,11 +225,17 @@ def model_of(law: NoiseLaw, y: Tensor, known: Tensor, *, offset: Doubles, gain: 
         (C,): scaled values times gain plus offset are in the image's units.
     """
     if isinstance(law, VarianceMap):
-        return _mapped(law, y, known, gain)
-    slope = torch.from_numpy(law.slope / gain).float()
-    floor = torch.from_numpy((law.slope * offset + law.at_zero) / gain**2).float()
+        return _mapped(law, y, known, _units(offset, gain))
+    unit = _units(offset, gain)
+    slope = torch.from_numpy(law.slope / unit).float()
+    floor = torch.from_numpy((law.slope * offset + law.at_zero) / unit**2).float()
     y, known = y.detach().float().cpu(), known.cpu()
     return linear_model(slope, floor, y, known, autocorrelation(y, known))
+
+
+def _units(offset: Doubles, gain: Doubles) -> Doubles:
+    """Return the gains of a scale; infinite for constant channels, which have no noise whatever the law says."""
+    return np.where(gain > 4 * np.spacing(np.abs(offset)), gain, np.inf)
 
 
 def linear_model(gain: Tensor, floor: Tensor, y: Tensor, known: Tensor, correlation: Tensor | None) -> NoiseModel:

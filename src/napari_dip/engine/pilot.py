@@ -16,7 +16,7 @@ from napari_dip.engine.bands import bands, blurred
 from napari_dip.engine.clipping import Clipping, find_clipping
 from napari_dip.engine.collaborative import collaborative_in_strips
 from napari_dip.engine.correlation import reach, shrunk
-from napari_dip.engine.noise import NoiseModel, estimate_noise
+from napari_dip.engine.noise import LEAST_NOISE, NoiseModel, estimate_noise
 from napari_dip.engine.patches import Work
 from napari_dip.engine.problem import Problem, Unseen, identity, unseen_of
 from napari_dip.engine.ridge import nl_ridge_in_strips
@@ -24,7 +24,6 @@ from napari_dip.engine.work import Making, telling
 
 PROBE = 0.1  # of the noise: how far the measurement is moved to see how far the estimate follows
 AREA = 16.0  # px: standard deviation of the Gaussian over which the result keeps the measurement's mean
-LEAST_NOISE = 1e-8  # variance, of an image scaled to 0 to 1: less is rounding
 STRENGTHS = (
     1.0,
     1.15,
@@ -147,7 +146,7 @@ class Pilot:
         """
         plane = (x.ndim - 2, x.ndim - 1)
         weight = self.known / self.noise.variance(blurred(x, AREA / 2, plane, "replicate")).clamp(min=LEAST_NOISE)
-        weight = weight / weight.max()
+        weight = weight / weight.amax(tuple(range(1, weight.ndim)), keepdim=True).clamp(min=LEAST_NOISE)
         total, share = (blurred(t, AREA, plane, "constant") for t in (weight * (self.y - x), weight))
         return x + torch.where(share > 1e-6, total / share.clamp(min=1e-6), 0.0) * self.known
 
@@ -285,15 +284,20 @@ def _strength(problem: Problem, noise: NoiseModel, generator: torch.Generator) -
 def without(problem: Problem, noise: NoiseModel, generator: torch.Generator) -> Tensor:
     """Return y with its unknown elements replaced by their neighbourhood's mean and noise like the others'.
 
+    Of planes of which nothing is known, it is the channel's mean.
     Without the noise the network would find the elements that are free of it, and the score, taken there, would not
     see how much noise the pilot passes on.
     """
     known = problem.known()
     mean, found, size = problem.y, known, 3
-    while not bool(found.all()):
+    while not bool(found.all()) and size < 4 * max(known.shape[-2:]):
         near, count = (_box(t, size) for t in (problem.y * known, known.float()))
-        mean = torch.where(found, mean, near / count.clamp(min=1e-6))
-        found, size = found | (count > 1e-6), 2 * size + 1
+        some = count > 0.25 / size**2  # of a pixel
+        mean = torch.where(~found & some, near / count.clamp(min=0.25 / size**2), mean)
+        found, size = found | some, 2 * size + 1
+    everywhere = tuple(range(1, known.ndim))
+    level = (problem.y * known).sum(everywhere, keepdim=True) / known.sum(everywhere, keepdim=True).clamp(min=1)
+    mean = torch.where(found, mean, level)
     drawn = torch.randn(mean.shape, generator=generator).to(mean.device)
     return torch.where(known, mean, mean + noise.draw(mean, drawn))
 
@@ -301,4 +305,6 @@ def without(problem: Problem, noise: NoiseModel, generator: torch.Generator) -> 
 def _box(image: Tensor, size: int) -> Tensor:
     """Return the mean over size x size pixels around each, outside counting as zero."""
     planes = image.reshape(-1, 1, *image.shape[-2:])
-    return F.avg_pool2d(planes, size, 1, size // 2).reshape(image.shape)
+    for kernel in ((size, 1), (1, size)):
+        planes = F.avg_pool2d(planes, kernel, 1, (kernel[0] // 2, kernel[1] // 2))
+    return planes.reshape(image.shape)

@@ -12,15 +12,11 @@ from torch import Tensor
 from napari_dip.engine.arrays import crop
 from napari_dip.engine.blocks import Frame, Scale, law_of
 from napari_dip.engine.noise import model_of
-from napari_dip.engine.problem import NoiseWeighted, Problem, finer
+from napari_dip.engine.problem import NoiseWeighted, Problem, TooLittleKnownError, finer
 from napari_dip.engine.tasks import InUnits, Task
 
 if TYPE_CHECKING:
     from napari_dip.engine.run import Run
-
-
-class NothingKnownError(ValueError):
-    """A frame of which no pixel is known."""
 
 
 def posed(run: Run, frame: Frame, scale: Scale) -> Problem:
@@ -28,7 +24,7 @@ def posed(run: Run, frame: Frame, scale: Scale) -> Problem:
     values = run.axes.take(run.image, frame)
     known = ~run.missing.find(values, frame)
     if not known.any():
-        raise NothingKnownError(f"No pixel of frame {frame} is known")
+        raise TooLittleKnownError(f"No pixel of frame {frame} is known")
     y = torch.from_numpy(scale.apply(values, known))
     problem = _made(crop(run.task, run.axes, frame, run.grid), y, torch.from_numpy(known), scale)
     shape = finer(tuple(y.shape), run.task.factors)

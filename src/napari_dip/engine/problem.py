@@ -51,6 +51,10 @@ def finer(shape: tuple[int, ...], factors: tuple[float, ...]) -> tuple[int, ...]
     return tuple(math.floor(size * factor + 0.5) for size, factor in zip(shape, every, strict=True))
 
 
+class TooLittleKnownError(ValueError):
+    """A frame of which too little is known to fit anything to."""
+
+
 class RestorationError(Exception):
     """A fit that failed, in words for the person who started it.
 

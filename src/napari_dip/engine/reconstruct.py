@@ -116,6 +116,8 @@ def iter_reconstruct(
         At once, when data, operator and shape do not go together.
     """
     layout = name_axes(axes, tuple(shape))
+    if layout.is_colour and layout.channels < layout.size("S"):  # the last one would be opacity
+        layout = dataclasses.replace(layout, letters=layout.letters.replace("S", "C"))
     if layout.repeated:
         raise ValueError(f"axes={layout.letters!r}: an image has Y, X, Z, and C or S; call once for each other index")
     data = _Data.of(y)

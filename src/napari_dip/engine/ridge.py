@@ -15,7 +15,7 @@ from torch import Tensor
 
 from napari_dip.engine.components import Components, components
 from napari_dip.engine.correlation import LAGS
-from napari_dip.engine.noise import NoiseModel
+from napari_dip.engine.noise import LEAST_NOISE, NoiseModel
 from napari_dip.engine.patches import Pass, Where, Work, extended, folded, over_strips, patches
 from napari_dip.engine.work import finished
 
@@ -56,7 +56,7 @@ def by_planes(y: Tensor, noise: NoiseModel, denoise: Callable[[Tensor, NoiseMode
         for index, plane in enumerate(y.unbind(1)):
             x[:, index] = yield from by_planes(plane, noise.of_plane(index), denoise)
         return x
-    noisy = noise.mean > 0
+    noisy = noise.mean > LEAST_NOISE * y.flatten(1).var(1).to(noise.mean.device)
     if min(y.shape[1:]) < SMALLEST or not bool(noisy.any()):
         return y.clone()
     kept = noisy.to(y.device)
@@ -161,19 +161,23 @@ class _Strip:
     def later(self, group: Tensor) -> Tensor:
         """Return the mixtures of least risk if the estimate were the truth: (XᵀX + D)⁻¹ XᵀX.
 
-        For white noise D is diagonal, and the n x n dual is cheaper.
+        For white noise D is diagonal, and the n x n dual is cheaper unless there are many channels.
         """
         assert self.estimate is not None  # noqa: S101  `mixed` chose
         clean = self.estimate[group].double()  # (B, k, n); large where there is hardly any noise
-        if self.correlation is None:
-            weighted = clean / self.variance[group][..., None]
+        variance = self.variance[group].double()
+        if self.correlation is None and clean.shape[2] <= clean.shape[1]:
+            weighted = clean / variance[..., None]
             dual = clean.mT @ weighted
             dual = dual + torch.eye(clean.shape[2], device=clean.device, dtype=dual.dtype)
             return (weighted @ torch.cholesky_solve(clean.mT, torch.linalg.cholesky(dual))).float()
         gram = clean @ clean.mT
-        noise = self.covariance(group)
-        floor = 1e-3 * noise.diagonal(dim1=1, dim2=2).mean(1)  # a cut-off autocorrelation is none quite
-        noise = noise + floor[:, None, None] * torch.eye(gram.shape[1], device=gram.device, dtype=gram.dtype)
+        if self.correlation is None:
+            noise = torch.diag_embed(variance)
+        else:
+            noise = self.covariance(group)
+            floor = 1e-3 * noise.diagonal(dim1=1, dim2=2).mean(1)  # a cut-off autocorrelation is none quite
+            noise = noise + floor[:, None, None] * torch.eye(gram.shape[1], device=gram.device, dtype=gram.dtype)
         return torch.cholesky_solve(gram, torch.linalg.cholesky(gram + noise)).float()
 
     def covariance(self, group: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -23,9 +24,8 @@ from napari_dip.engine.frame import FrameFit
 from napari_dip.engine.memory import MemoryPlan, plan
 from napari_dip.engine.merging import Merged
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration, settings_of
-from napari_dip.engine.posing import NothingKnownError
 from napari_dip.engine.prior import Prior
-from napari_dip.engine.problem import Problem, RestorationError
+from napari_dip.engine.problem import Problem, RestorationError, TooLittleKnownError
 from napari_dip.engine.stopping import StoppingRule
 from napari_dip.engine.tasks import Task
 from napari_dip.engine.tiles import SMALLEST_TILE
@@ -118,6 +118,10 @@ class Run:
                     yield from self.fitted(frame)
                     if self.control.is_stopped or self.is_late:
                         return
+                if not self.fits:
+                    raise TooLittleKnownError(
+                        "Of no frame enough is known for a fit: mask less, or restore a larger part"
+                    )
         except (
             RuntimeError,
             MemoryError,
@@ -130,17 +134,20 @@ class Run:
     def fitted(self, frame: Frame) -> Iterator[Progress]:
         """Yield the progress of a frame; where memory does not suffice for it, once more with smaller tiles."""
         while True:
+            fit = None
             try:
                 fit = FrameFit(self, frame)
-            except NothingKnownError:
+                yield from fit.progress()
+            except TooLittleKnownError:
                 if len(self.frames) == 1:
                     raise
-                self.remarks[f"Nothing is known of frame {frame}: it is as it was"] = None
+                known = "Too little" if fit else "Nothing"
+                self.remarks[f"{known} is known of frame {frame}: it is as it was"] = None
                 return
-            try:
-                yield from fit.progress()
             except (RuntimeError, MemoryError) as error:
-                if not devices.is_out_of_memory(error) or not self.takes_smaller_tiles(fit.problem.shape[1:]):
+                if fit is None or not devices.is_out_of_memory(error):
+                    raise
+                if not self.takes_smaller_tiles(fit.problem.shape[1:]):
                     raise
             else:
                 return
@@ -185,16 +192,28 @@ class Run:
         """
         if "C" not in self.axes.letters or self.axes.channels < 2 or not self.members or self.task.keeps_known:
             return
-        first = FrameFit(self, self.frames[0])
+        first = self.first_known()
+        if first is None:
+            return
         if first.problem.guide is not None or self.task.fills:  # what the task takes is for all channels
             return
-        self.channel_gains = yield from first.joint_gains()
+        try:
+            self.channel_gains = yield from first.joint_gains()
+        except TooLittleKnownError:
+            return
         if not self.channel_gains or min(self.channel_gains) > SURE:
             return
         self.axes, self.grid = self.axes.apart, self.grid.apart
         self.missing = self.missing.on(self.axes)
         self.assembly.axes, self.assembly.grid, self.assembly.missing = self.axes, self.grid, self.missing
         self.frames = list(self.axes.frames())
+
+    def first_known(self) -> FrameFit | None:
+        """Return the first frame of which something is known, to be fitted; None: there is none."""
+        for frame in self.frames:
+            with suppress(TooLittleKnownError):
+                return FrameFit(self, frame)
+        return None
 
     def too_large(self) -> RestorationError:
         return RestorationError(

@@ -11,7 +11,8 @@ BAND = 64  # rows of a part
 def part_of(image: Tensor) -> Tensor:
     """Return bands of rows that lie evenly over a large image, as planes: (C, bands, 64, X).
 
-    A smaller image is returned as it is, (C, *spatial); of a large volume, (C, Z, Y, X), planes are.
+    Of columns, (C, bands, Y, 64), where there are fewer rows. A smaller image is returned as it is, (C, *spatial); of
+    a large volume, (C, Z, Y, X), planes are.
     """
     pixels = image[0].numel()
     if pixels <= ENOUGH:
@@ -20,6 +21,8 @@ def part_of(image: Tensor) -> Tensor:
         planes = max(1, image.shape[1] * ENOUGH // pixels)
         return image[:, _evenly(image.shape[1], planes)]
     channels, rows, columns = image.shape
+    if rows < BAND:
+        return part_of(image.mT).mT
     bands = image[:, : rows // BAND * BAND].reshape(channels, -1, BAND, columns)
     return bands[:, _evenly(bands.shape[1], max(1, ENOUGH // (BAND * columns)))]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from napari_dip.engine.correlation import autocorrelation, grown, reach
 from napari_dip.engine.fit import Iterate
 from napari_dip.engine.noise import estimate_noise
-from napari_dip.engine.problem import Array, Exposures, Problem
+from napari_dip.engine.problem import Array, Exposures, Problem, TooLittleKnownError
 from napari_dip.engine.sharpness import blur, is_settled, is_steady, planes, relative_sharpness, sharpness
 
 Criterion = Callable[[Iterate], Tensor]
@@ -95,7 +95,7 @@ class HeldOut:
         where = known & drawn
         count = int(where.sum())
         if count < 20 or bool((known & ~where).sum() < count):
-            raise ValueError(
+            raise TooLittleKnownError(
                 f"Too few known pixels to hold some out: {int(known.any(0).sum())} are known, {count} values "
                 f"would be hidden; take FixedSteps or a larger fraction than {self.fraction:g}"
             )
@@ -115,7 +115,7 @@ class HeldOut:
     def _parted(problem: Problem, exposures: Exposures, share: float) -> tuple[Problem, Criterion]:
         shown, unseen = exposures.split(problem.y, problem.known(), share)
         if not bool(unseen.where.any()):
-            raise ValueError("No pixel is known in two frames: there is nothing to compare; take FixedSteps")
+            raise TooLittleKnownError("No pixel is known in two frames: there is nothing to compare; take FixedSteps")
         judge = unseen
 
         def score(iterate: Iterate) -> Tensor:

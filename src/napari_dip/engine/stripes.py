@@ -21,6 +21,7 @@ SMOOTH = (
 REACH = 4.685  # scales from the middle: differences beyond say nothing of the offset (J. W. Tukey's biweight)
 ROUNDS = 6
 FEWEST = 8  # pixels that two lines must share
+LEAST = 0.1  # of the median scale of lines: those of constant ones are not known exactly
 TINY = 1e-12
 
 Doubles = npt.NDArray[np.float64]
@@ -74,7 +75,8 @@ def _middles(differences: Doubles, known: npt.NDArray[np.bool_]) -> tuple[Double
     told = known.sum(1) >= FEWEST
     values = np.where(known | ~told[:, None], differences, np.nan)
     middle = np.nanmedian(values, 1, keepdims=True)
-    scale = np.nanmedian(np.abs(values - middle), 1, keepdims=True) / 0.6745 + TINY
+    scale = np.nanmedian(np.abs(values - middle), 1, keepdims=True) / 0.6745
+    scale = np.maximum(scale, LEAST * np.median(scale[told]) if told.any() else 0) + TINY  # rows may be constant
     for _ in range(ROUNDS):
         weight = np.where(known, np.clip(1 - ((differences - middle) / (REACH * scale)) ** 2, 0, None) ** 2, 0)
         middle = (weight * differences).sum(1, keepdims=True) / np.maximum(weight.sum(1, keepdims=True), TINY)

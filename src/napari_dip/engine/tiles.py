@@ -18,6 +18,7 @@ from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Problem
 
 OVERLAP = 1 / 8  # of a tile's side: over how much of it neighbours fade into each other
+LARGEST = 6e4  # of z, in half precision
 SMALLEST_TILE = 64  # px a side
 
 
@@ -127,7 +128,7 @@ class Mosaic:
         self.network = nn.ModuleList(_started(prior, z, first, draws, device) for _ in self.tiles)
         if problem.guide is not None:
             z = torch.cat([prior.source.draw(_part(problem, tile), draws)[None] for tile in self.tiles])
-        self.z = z.to(device, torch.float16)  # one for all tiles, or one each
+        self.z = z.clamp(-LARGEST, LARGEST).to(device, torch.float16)  # one for all tiles, or one each
         one = z[:1].to(device, memory_format=memory_format(z))
         self.jitter = _Jitter(one, prior.source.jitter, precision, self.seed)
 
