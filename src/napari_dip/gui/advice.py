@@ -81,7 +81,8 @@ class Advice(Line):
         said = None
         if origin is not None and isinstance(origin.array, np.ndarray):
             try:
-                said = dip.check(_middle(origin.first(origin.read()), origin.axes), origin.axes)
+                values = _middle(origin.first(origin.read()), origin.axes)
+                said = dip.check(values, origin.axes, saturation=origin.saturation)
             except (ValueError, TypeError):  # the run would be refused too, and says why
                 said = None
         self.setVisible(said is not None)

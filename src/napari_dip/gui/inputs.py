@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -80,6 +81,7 @@ class Inputs(QWidget):
         super().__init__()
         self.viewer = viewer
         self.watched: ref[Labels] | None = None
+        self.saturation: float | None = None  # values from here on are missing; None: as the image's file says
         self.timer = QTimer(self)
         self.timer.setSingleShot(True)
         self.timer.setInterval(SOON)
@@ -120,7 +122,9 @@ class Inputs(QWidget):
         }
         self.statement = QLabel()
         self.statement.setWordWrap(True)
-        self.statement.setToolTip("How many pixels are filled. NaN and infinite pixels count as missing without a mark")
+        self.statement.setToolTip(
+            "How many pixels are filled. NaN, infinite and saturated pixels count as missing without a mark"
+        )
 
     def _lay_out(self) -> None:
         grid = self.grid = QFormLayout(self)
@@ -176,7 +180,10 @@ class Inputs(QWidget):
 
     def origin(self) -> Origin:
         """Return what is restored; there must be an image layer."""
-        return origin(self.image.layer, self.plane, is_volume=self.is_volume, frames=self.frames_axis)
+        found = origin(self.image.layer, self.plane, is_volume=self.is_volume, frames=self.frames_axis)
+        if self.saturation is None:
+            return found
+        return dataclasses.replace(found, saturation=self.saturation if math.isfinite(self.saturation) else None)
 
     def task(self) -> dip.Task:
         """Return the task, with what the labels layer marks in its mask field, and its other images."""
@@ -305,7 +312,7 @@ class Inputs(QWidget):
     def _count(self) -> str:
         layer, labels = self.image.layer, self.labels.layer
         if layer is None or labels is None or mismatch(labels, layer, shown_plane(layer, self.viewer.dims)):
-            return "Pixels that are NaN or infinite are filled."
+            return "Pixels that are NaN, infinite or saturated are filled."
         mask = self.mask()
         count = int(np.count_nonzero(mask))
         return f"{count:,} of {mask.size:,} pixels ({count / mask.size:.1%}) are missing."
@@ -372,5 +379,8 @@ def _values(labels: Labels) -> list[int]:
 
 
 def _has_unknown(source: Origin) -> bool:
-    """Return whether some pixel of the image is not finite, which marks it as missing by itself."""
-    return source.dtype.kind == "f" and not bool(np.isfinite(np.asarray(source.read())).all())
+    """Return whether some pixel of the image is not finite or saturated, which marks it as missing by itself."""
+    values = np.asarray(source.read())
+    if source.saturation is not None and bool((values >= source.saturation).any()):
+        return True
+    return source.dtype.kind == "f" and not bool(np.isfinite(values).all())

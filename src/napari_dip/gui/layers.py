@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from napari.utils.transforms import CompositeAffine
 import napari_dip as dip
 from napari_dip.engine.blocks import Axes, convert
 from napari_dip.engine.problem import Array
-from napari_dip.io.viewer import compression
+from napari_dip.io.record import KEY
+from napari_dip.io.viewer import ORIGIN, compression
 
 NAMED = {
     "Z": {"z", "depth", "plane", "slice"},
@@ -26,6 +27,7 @@ NAMED = {
     "X": {"x"},
 }
 SPARE = "PQRUVWABDEFGHIJKLMNO"  # letters of axes whose meaning is not known: one fit per index
+SATURATION = "saturation"  # layer metadata: the value from which on a pixel is saturated, as the file says
 FRAMES = "T"  # the letter of the axis of exposures, whatever it is called in the layer
 LOOK = ("colormap", "contrast_limits", "gamma", "interpolation2d", "interpolation3d", "blending", "opacity")
 
@@ -53,6 +55,10 @@ class Origin:
     frames : int or None
         The axis of the array along which exposures of one scene lie, of which one image is made: it is read whole, and
         the result lies at its `index`.
+    saturation : float or None
+        Values from here on are missing; None: none is saturated.
+    said : dict
+        What the source's file said besides, as layer metadata.
     """
 
     name: str
@@ -64,6 +70,8 @@ class Origin:
     look: dict[str, Any]
     rgb: bool
     frames: int | None = None
+    saturation: float | None = None
+    said: dict[str, Any] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -124,6 +132,11 @@ class Origin:
         rgb = self.rgb if rgb is None else rgb
         look = {key: value for key, value in self.look.items() if not rgb or key not in ("colormap", "contrast_limits")}
         return Image(self.expand(values), name=name, metadata=metadata, rgb=rgb, **look, **self.place(values.shape))
+
+    def metadata(self, record: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+        """Return a result's: how it was made and, where its pixels are the source's, what the source's file said."""
+        said = self.said if shape == self.shape else {}
+        return {**said, KEY: {**record, "source": self.name}}
 
     def expand(self, values: Array) -> Array:
         """Return values with the layer's number of axes: a chosen plane has length 1 there."""
@@ -219,7 +232,16 @@ def origin(
         axes, each = "YXS" if layer.rgb else "YX", ""
     look = {name: getattr(layer, name) for name in LOOK}
     look["contrast_limits"] = tuple(look["contrast_limits"])
-    return Origin(layer.name, array, index, axes, each, transform(layer), look, layer.rgb, frames)
+    said = {name: layer.metadata[name] for name in (ORIGIN, SATURATION) if name in layer.metadata}
+    return Origin(
+        layer.name, array, index, axes, each, transform(layer), look, layer.rgb, frames, saturation(layer), said
+    )
+
+
+def saturation(layer: Image) -> float | None:
+    """Return the value from which on a layer's pixels are saturated, as its file says; None: it does not say."""
+    said = layer.metadata.get(SATURATION)
+    return float(said) if isinstance(said, (int, float)) else None
 
 
 def jpeg_tables(layer: Image) -> dip.JpegTables | None:

@@ -11,6 +11,7 @@ from superqt import QCollapsible
 import napari_dip as dip
 from napari_dip.engine import devices
 from napari_dip.engine.tiles import SMALLEST_TILE
+from napari_dip.gui.editors import AutoEdit
 from napari_dip.gui.form import DataForm, form
 
 Preset = Literal[tuple(preset.name for preset in dip.PRESETS)]  # type: ignore[valid-type]
@@ -50,6 +51,13 @@ class Output:
             "tooltip": "A layer of what was removed, measurement minus estimate: it should look like noise alone",
         },
     ] = False
+    saturation: Annotated[
+        float | None,
+        {
+            "none": "as the file says",
+            "tooltip": "Values from here on are missing, in the image's units; inf: none is, whatever the file says",
+        },
+    ] = None
     outliers: Annotated[
         dip.Outliers | None,
         {
@@ -144,6 +152,12 @@ class Options(QWidget):
         except ValueError as error:
             return str(error)
         return None
+
+    def say_saturation(self, said: float | None) -> None:
+        """Show what the file of the image says of saturation."""
+        editor = self.output.editors["saturation"]
+        assert isinstance(editor, AutoEdit)  # noqa: S101  as every field that may be None
+        editor.auto.setText(f"the file says {'none' if said is None else f'{said:g}'}")
 
     def hold_dtype(self, is_colour: bool) -> None:
         """Colours keep their type: a viewer shows integers from 0 to 255, but floating colours from 0 to 1."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 from napari.layers import Image, Labels
 
 import napari_dip as dip
 from napari_dip.engine.problem import Array
 from napari_dip.gui.layers import Origin, leading_unit
+from napari_dip.io.record import KEY
 
 AnyLayer = TypeVar("AnyLayer", Image, Labels)
 
@@ -61,7 +63,9 @@ class Outputs:
 
     def finish(self, result: dip.Restoration) -> Image:
         """Turn the preview into the restored layer, or add that; and add what else was asked for."""
-        metadata = {"napari-dip": {**result.report(), "source": self.origin.name}}
+        record = result.report()
+        metadata = self.origin.metadata(record, result.image.shape)
+        own = self.origin.metadata(record, self.origin.shape)  # of what has the source's pixels in any case
         if self.preview is not None and self.preview in self.layers:
             self.preview.data = self.origin.expand(result.image)
             self.preview.metadata = metadata
@@ -69,18 +73,21 @@ class Outputs:
             self.preview = self._add(self.origin.layer(result.image, self.name, metadata))
         unit = leading_unit(self.layers, len(self.origin.transform["scale"]) + 1)
         if result.stack is not None:
-            steps = {"napari-dip": {**metadata["napari-dip"], "steps": list(result.steps)}}
+            kept = list(result.steps)
+            steps = {**metadata, "steps": kept, KEY: {**metadata[KEY], "steps": kept}}
             name = f"{self.origin.name} – iterations"
             self._hide(self.origin.stack(result.stack, result.steps, name, metadata=steps, unit=unit))
         if self.wants_residual:
             name = f"{self.origin.name} – residual"
-            self._hide(self.origin.residual(result.residual, name, metadata=metadata, unit=unit))
+            self._hide(self.origin.residual(result.residual, name, metadata=own, unit=unit))
         if self.wants_std and result.std is not None:
             name = f"{self.origin.name} – standard deviation"
-            says = {"napari-dip": {**metadata["napari-dip"], "says": result.report()["std"]["says"]}}
+            says = {**metadata, KEY: {**metadata[KEY], "says": record["std"]["says"]}}
             self._hide(self.origin.std(result.std, name, metadata=says, unit=unit))
         if result.outliers is not None:
-            self._hide(self.origin.mask(result.outliers, f"{self.origin.name} – outliers", metadata=metadata))
+            self._hide(self.origin.mask(result.outliers, f"{self.origin.name} – outliers", metadata=own))
+        if result.filled is not None and not _are_same(result.filled, result.outliers):
+            self._hide(self.origin.mask(result.filled, f"{self.origin.name} – filled", metadata=metadata))
         self.canvas = None
         return self.preview
 
@@ -88,11 +95,11 @@ class Outputs:
         """Show an enhancement with another amount in the restored layer, if that is still there."""
         if self.preview is None or self.preview not in self.layers:
             return
-        record = self.preview.metadata["napari-dip"]
+        record = self.preview.metadata[KEY]
         asked = {**record["settings"]["task"], "amount": task.amount}
         settings = {**record["settings"], "task": asked}
         self.preview.data = self.origin.expand(task.applied(result))
-        self.preview.metadata = {"napari-dip": {**record, "settings": settings}}
+        self.preview.metadata = {**self.preview.metadata, KEY: {**record, "settings": settings}}
 
     def drop(self) -> None:
         """Remove the preview of a run that gave nothing."""
@@ -114,3 +121,7 @@ class Outputs:
         if kept:
             self.layers.selection = kept
         return layer
+
+
+def _are_same(marks: Array, others: Array | None) -> bool:
+    return others is not None and np.array_equal(marks, others)

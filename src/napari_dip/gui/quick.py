@@ -92,12 +92,14 @@ def _layers(chosen: Origin, task: dip.Task, settings: dict[str, Any]) -> Generat
     """Restore, yielding at every step so that the worker can be made to quit; failures are told, not raised."""
     progress = None
     try:
-        for progress in dip.iter_restore(chosen.read(), task, axes=chosen.axes, **settings):  # noqa: B007
+        for progress in dip.iter_restore(  # noqa: B007
+            chosen.read(), task, axes=chosen.axes, saturation=chosen.saturation, **settings
+        ):
             yield
         assert progress is not None  # noqa: S101  a run takes at least one step
         result = progress.restoration()
     except Exception as error:  # thread workers swallow some
         show_warning(f"The restoration of “{chosen.name}” failed. {explain(error)}")
         return []
-    metadata = {"napari-dip": {**result.report(), "source": chosen.name}}
+    metadata = chosen.metadata(result.report(), result.image.shape)
     return [chosen.layer(result.image, f"{chosen.name} – {task.done}", metadata).as_layer_data_tuple()]

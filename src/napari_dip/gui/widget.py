@@ -25,6 +25,7 @@ import napari_dip as dip
 from napari_dip.gui.advice import Advice, Need
 from napari_dip.gui.form import words
 from napari_dip.gui.inputs import Inputs
+from napari_dip.gui.layers import saturation
 from napari_dip.gui.options import Options
 from napari_dip.gui.outputs import Outputs
 from napari_dip.gui.plots import ScorePlot
@@ -127,6 +128,8 @@ class DeepImagePrior(QWidget):
         """Say what a run will do or why it cannot start, and enable what can be pressed."""
         layer = self.inputs.image.layer
         self.options.hold_dtype(layer is not None and layer.rgb)
+        self.options.say_saturation(None if layer is None else saturation(layer))
+        self.inputs.saturation = self.options.output.value.saturation
         reason = self.inputs.reason() or self.options.reason()
         state = self.state
         is_busy = self.session is not None and self.session.is_busy

@@ -51,7 +51,8 @@ class Request:
         return dip.iter_restore(
             image, self.task, self.prior, self.stop, preset=self.preset, axes=self.origin.measured_axes,
             each=self.origin.each, spacing=self.origin.spacing, device=self.device, seed=self.seed,
-            keep_every=self.keep_every, dtype=self.dtype, outliers=self.outliers, tile=self.tile, control=control,
+            keep_every=self.keep_every, dtype=self.dtype, saturation=self.origin.saturation, outliers=self.outliers,
+            tile=self.tile, control=control,
         )  # fmt: skip
 
 
