@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import imageio.v3 as imageio
@@ -17,8 +19,10 @@ import tifffile
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from napari_dip import samples
-from napari_dip.cli import main
+import napari_dip as dip
+from napari_dip import io, samples
+from napari_dip.cli import main, restoring
+from napari_dip.cli.arguments import build_parser, rule
 
 QUICK = ["--max-steps", "20"]
 
@@ -171,6 +175,11 @@ BAD = [
     (["denoise", "nothing.tif", "-o", "out.tif"], "nothing.tif"),
     (["denoise", "{noisy}", "-o", "out.xyz"], "xyz"),
     (["denoise", "{noisy}", "-o", "{noisy}"], "different"),
+    (["denoise", "{noisy}", "-o", "a.tif", "--residual-out", "./a.tif", "--overwrite"], "different"),
+    (["denoise", "{noisy}", "-o", "a.tif", "--residual-out", "{noisy}", "--overwrite"], "different"),
+    (["denoise", "{stack}", "-o", "out.tif", "--plane", "x"], "names no single plane of QYX"),
+    (["denoise", "{stack}", "-o", "out.tif", "--plane", "1,2"], "names no single plane of QYX"),
+    (["denoise", "{noisy}", "-o", "out.tif", "--truth", "unknown.npy"], "has no finite value"),
     (["denoise", "{noisy}", "-o", "nowhere/out.tif"], "nowhere"),
     (["denoise", "{text}", "-o", "out.tif"], "text.tif"),
     (["denoise", "{noisy}", "-o", "out.tif", "--stack-out", "s.tif"], "--keep-every"),
@@ -187,7 +196,9 @@ def test_bad_input_is_one_line_exit_2_and_no_file(noisy, tmp_path, capsys, monke
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.tif").write_text("no image")
     imageio.imwrite(tmp_path / "small.png", np.ones((9, 9), np.uint8))
-    names = {"noisy": noisy, "text": "text.tif", "small": "small.png"}
+    tifffile.imwrite(tmp_path / "stack.tif", np.ones((5, 32, 32), np.uint8), metadata=None)
+    np.save(tmp_path / "unknown.npy", np.full((48, 40), np.nan))
+    names = {"noisy": noisy, "text": "text.tif", "small": "small.png", "stack": "stack.tif"}
     before = sorted(tmp_path.iterdir())
     assert run(*[word.format(**names) for word in words]) == 2
     err = capsys.readouterr().err
@@ -213,6 +224,102 @@ def test_a_rule_that_is_none_is_refused(noisy, tmp_path, capsys, text):
         run("denoise", noisy, "-o", tmp_path / "out.tif", "--stop", text)
     assert ended.value.code == 2
     assert "is no stopping rule" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["denoise", "--max-seconds", "-1"], "-1 is not above 0"),
+        (["denoise", "--max-memory", "0"], "0 is not above 0"),
+        (["denoise", "--max-steps", "abc"], "'abc' is no whole number from 1 on"),
+        (["denoise", "--saturation", "nan"], "'nan' is no finite number"),
+        (["denoise", "--gain", "inf"], "'inf' is no finite number"),
+        (["denoise", "--spacing", "nan,1"], "'nan,1' is no number"),
+        (["denoise", "--outliers", "nan"], "'nan' is no finite number"),
+        (["enhance", "--amount", "nan"], "'nan' is no finite number"),
+        (["super-resolve", "--factor", "nan"], "'nan' is no number"),
+        (["deconvolve", "--model", "GaussianPSF(fwhm=-1)"], "'GaussianPSF(fwhm=-1)' makes no sense: "),
+        (["deconvolve", "--model", "GaussianPSF(fwhm=1e999)"], "fwhm must be a finite number, not inf"),
+        (["denoise", "--stop", "HeldOut(patience='a')"], "patience must be a whole number, not 'a'"),
+        (["denoise", "--stop", "HeldOut(patience=1.5)"], "patience must be a whole number, not 1.5"),
+    ],
+    ids=lambda it: it[-1] if isinstance(it, list) else "",
+)
+def test_a_value_that_makes_no_sense_is_refused_with_the_reason(noisy, tmp_path, capsys, words, said):
+    command, *flags = words
+    with pytest.raises(SystemExit) as ended:
+        run(command, noisy, "-o", tmp_path / "out.tif", *flags)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_value_that_may_be_left_out_may_be_none_and_a_whole_number_is_a_number_too():
+    assert rule("HeldOut(fraction=0.1, patience=90)") == dip.HeldOut(fraction=0.1, patience=90)
+    psf = build_parser().parse_args(["deconvolve", "a", "-o", "b", "--model", "GaussianPSF(fwhm=3, fwhm_z=None)"]).model
+    assert psf == dip.GaussianPSF(fwhm=3, fwhm_z=None)
+
+
+SHORT = ["--preset", "quick", "--max-steps", "2"]
+
+
+def test_a_file_restored_in_place_has_the_digest_it_had_before(noisy, tmp_path):
+    path, report = tmp_path / "a.png", tmp_path / "r.json"
+    path.write_bytes(noisy.read_bytes())
+    assert run("denoise", path, "-o", path, "--overwrite", "--report", report, *SHORT) == 0
+    told = json.loads(report.read_text())
+    assert (told["sha256_input"], told["sha256_output"]) == (io.sha256(noisy), io.sha256(path))
+    assert told["sha256_input"] != told["sha256_output"]
+
+
+def test_a_truth_that_is_not_known_everywhere_has_a_psnr_and_a_report(noisy, tmp_path):
+    truth = imageio.imread(tmp_path / "truth.png").astype(np.float32)
+    truth[3, 3], truth[4, 4] = np.nan, np.inf
+    np.save(tmp_path / "truth.npy", truth)
+    report = tmp_path / "r.json"
+    assert run("denoise", noisy, "-o", tmp_path / "out.png", "--truth", tmp_path / "truth.npy", "--report", report,
+               *SHORT) == 0  # fmt: skip
+    told = json.loads(report.read_text())["truth"]
+    assert told["psnr_input"] > 10
+    assert told["ssim_output"] is None
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_what_cannot_be_written_after_the_fit_is_kept_elsewhere(noisy, tmp_path, capsys, monkeypatch, has_room):
+    (tmp_path / "spare").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "spare"))
+    written = io.write
+
+    def full(path, *given, **how):
+        if has_room and "spare" in str(path):
+            return written(path, *given, **how)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(io, "write", full)
+    assert run("denoise", noisy, "-o", tmp_path / "out.tif", *SHORT) == 1
+    said = capsys.readouterr().err
+    assert "out.tif could not be written: [Errno 28] No space left on device" in said
+    kept = list(tmp_path.glob("spare/*/out.tif"))
+    assert len(kept) == has_room
+    assert (str(kept[0]) if kept else "nor could it be kept") in said
+
+
+def test_a_report_that_cannot_be_written_is_no_bad_input(noisy, tmp_path, capsys, monkeypatch):
+    def full(*given, **how):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    assert run("denoise", noisy, "-o", tmp_path / "out.tif", "--report", tmp_path / "r.json", *SHORT) == 1
+    assert "r.json could not be written" in capsys.readouterr().err
+    assert tifffile.imread(tmp_path / "out.tif").shape == (48, 40)
+
+
+def test_too_little_memory_outside_the_fit_is_one_line(noisy, tmp_path, capsys, monkeypatch):
+    def empty(*given):
+        raise MemoryError("Unable to allocate 4 GiB")
+
+    monkeypatch.setattr(restoring, "iterate", empty)
+    assert run("denoise", noisy, "-o", tmp_path / "out.tif", *SHORT) == 1
+    assert capsys.readouterr().err == "napari-dip: memory does not suffice: Unable to allocate 4 GiB\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")

@@ -26,11 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(error, BAD_INPUT)
     except RestorationError as error:
         return _say(error, FAILED)
+    except MemoryError as error:
+        return _say(f"memory does not suffice: {error}".rstrip(": "), FAILED)
     except KeyboardInterrupt:  # the second one, or before the fit has begun
         return ABORTED
 
 
-def _say(error: Exception, code: int) -> int:
+def _say(error: object, code: int) -> int:
     text = " ".join(str(error).split())
     with contextlib.suppress(OSError):
         print(f"napari-dip: {text or type(error).__name__}", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
+import math
 import re
 import types
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from napari_dip.engine.problem import Role
 
 CHOICES: dict[Any, tuple[type, ...]] = {dip.Degradation: dip.DEGRADATIONS, dip.PSF: dip.PSFS}
 """What can be chosen for a task's field of each protocol."""
+
+NUMBERS: dict[Any, str] = {int: "a whole number", float: "a finite number"}
+"""What a field takes, in words."""
 
 DESCRIPTION = "Restore any scientific image from that image alone, by the deep image prior."
 EXAMPLES = """examples:
@@ -53,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     one = commands.add_parser("check", help=summary, description=summary)
     one.add_argument("image", metavar="IN", help="TIFF (also as IN[1]), FITS (also as IN[SCI,1]), PNG, JPEG or NPY")
     one.add_argument("--axes", metavar="ZYX", help="what each axis of IN is: Z depth, T time, C channel, S colour")
-    one.add_argument("--saturation", type=float, metavar="VALUE", help="from here on pixels are missing")
+    one.add_argument("--saturation", type=_finite, metavar="VALUE", help="from here on pixels are missing")
     one.set_defaults(command=check.run)
     add_fbc(commands)
     summary = "Print what a paper has to say of a result, and what to cite."
@@ -107,9 +111,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stop", type=rule, metavar="RULE", help=f"one of {', '.join(_names(dip.RULES))}, as "
                         "FixedSteps or 'FixedSteps(steps=800)'; default: the preset's, else the task's")  # fmt: skip
     parser.add_argument("--max-steps", type=_positive, metavar="N", help="end each fit at the latest then")
-    parser.add_argument("--max-seconds", type=float, metavar="S", help="end the run at the latest then")
-    parser.add_argument("--max-memory", type=float, metavar="GIB", help="the run may take so much: what needs more is "
-                        "fitted in tiles; default: what is free")  # fmt: skip
+    parser.add_argument("--max-seconds", type=_above_zero, metavar="S", help="end the run at the latest then")
+    parser.add_argument("--max-memory", type=_above_zero, metavar="GIB", help="the run may take so much: what needs "
+                        "more is fitted in tiles; default: what is free")  # fmt: skip
     parser.add_argument("--tile", type=_positive, metavar="PX", help="fit in tiles of this side, whatever is free")
     parser.add_argument("--keep-every", type=_positive, default=0, metavar="N", help="steps between kept outputs")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same CPU: same bits (default 0)")
@@ -118,7 +122,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--missing", "--dq", metavar="FILE", help="non-zero pixels must have no influence, such as "
                         "dead ones, or those with a data-quality flag")  # fmt: skip
     parser.add_argument("--fill", action="store_true", help="missing pixels come back restored")
-    parser.add_argument("--saturation", type=float, metavar="VALUE", help="from here on pixels are missing")
+    parser.add_argument("--saturation", type=_finite, metavar="VALUE", help="from here on pixels are missing")
     parser.add_argument("--outliers", type=outliers, metavar="FWHM", nargs="?", const=dip.Outliers(), help="flag and "
                         "replace hot pixels and cosmic rays: sharper than a spot so wide, default 1.5 px")  # fmt: skip
     parser.add_argument("--outliers-out", metavar="FILE", help="1 where a value was flagged")
@@ -139,10 +143,10 @@ def add_fields(parser: argparse.ArgumentParser, task: type) -> None:
         if _plain(hint) is dip.NoiseLaw:
             noise = parser.add_argument_group("noise", "in the units of IN; default: what FITS headers say, where the "
                                               "image agrees with it, else told from the image")  # fmt: skip
-            noise.add_argument("--gain", type=float, metavar="G", help="units per electron: shot noise")
-            noise.add_argument("--read-noise", type=float, metavar="R", help="standard deviation without light")
+            noise.add_argument("--gain", type=_finite, metavar="G", help="units per electron: shot noise")
+            noise.add_argument("--read-noise", type=_finite, metavar="R", help="standard deviation without light")
             noise.add_argument("--variance", metavar="FILE", help="variance of every value: instead of these")
-            noise.add_argument("--offset", type=float, default=0.0, metavar="O", help="value without light")
+            noise.add_argument("--offset", type=_finite, default=0.0, metavar="O", help="value without light")
         elif role(hint) is Role.FILE:
             continue
         elif role(hint) is Role.AXIS:
@@ -164,7 +168,8 @@ def add_fields(parser: argparse.ArgumentParser, task: type) -> None:
             parser.add_argument(flag, type=_numbers, default=field.default, help=f"{note}; several with commas",
                                 metavar="VALUE")  # fmt: skip
         else:
-            parser.add_argument(flag, type=_plain(hint), default=field.default, help=note, metavar="VALUE")
+            kind = _finite if _plain(hint) is float else _plain(hint)
+            parser.add_argument(flag, type=kind, default=field.default, help=note, metavar="VALUE")
 
 
 def rule(text: str) -> dip.StoppingRule:
@@ -184,17 +189,36 @@ def _spec(text: str, kinds: tuple[type, ...], what: str, example: str) -> Any:
         if not isinstance(call.func, ast.Name) or call.args:
             raise ValueError
         values = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg}
-        return {kind.__name__: kind for kind in kinds}[call.func.id](**values)
+        chosen = {kind.__name__: kind for kind in kinds}[call.func.id]
+        if not set(values) <= {field.name for field in dataclasses.fields(chosen)}:
+            raise ValueError
     except (SyntaxError, ValueError, KeyError, TypeError) as error:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no {what.replace('_', ' ')}; there are {', '.join(_names(kinds))}, with values as {example!r}"
         ) from error
+    try:
+        _check_numbers(chosen, values)
+        return chosen(**values)
+    except (ValueError, TypeError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} makes no sense: {error}") from error
+
+
+def _check_numbers(kind: type, values: dict[str, Any]) -> None:
+    """Refuse a value that is no number, or not finite, for a field of numbers."""
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        wanted = _plain(hints[name])
+        if wanted not in NUMBERS or (value is None and wanted != hints[name]):
+            continue
+        is_number = isinstance(value, (int, wanted)) and not isinstance(value, bool)
+        if not is_number or not math.isfinite(value):
+            raise ValueError(f"{name} must be {NUMBERS[wanted]}, not {value!r}")
 
 
 def outliers(text: str) -> dip.Outliers:
     """Return the outliers that are sharper than a spot of so many px."""
     try:
-        return dip.Outliers(float(text))
+        return dip.Outliers(_finite(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
@@ -202,8 +226,8 @@ def outliers(text: str) -> dip.Outliers:
 def _numbers(text: str) -> float | tuple[float, ...]:
     """Return one number, or several that commas part."""
     try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
+        values = tuple(_finite(part) for part in text.split(","))
+    except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"{text!r} is no number, and no list of numbers as 2,3") from None
     return values[0] if len(values) == 1 else values
 
@@ -222,9 +246,25 @@ def _names(kinds: tuple[type, ...]) -> list[str]:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is no finite number")
+    return value
+
+
+def _above_zero(text: str) -> float:
+    value = _finite(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
 
 

@@ -44,7 +44,7 @@ class Comparison:
         Raises
         ------
         ValueError
-            When it has another shape.
+            When it has another shape, or no finite value.
         """
         clean = read(path)
         truth, degraded = _colour(clean.pixels, picture.axes), _colour(picture.pixels, picture.axes)
@@ -53,17 +53,24 @@ class Comparison:
             raise ValueError(f"--truth {path} has shape {truth.shape}, the result {wanted}")
         if truth.shape != degraded.shape:
             degraded = resize(degraded, wanted, order=3, mode="edge")
-        span = 255.0 if clean.pixels.dtype == np.uint8 else float(np.nanmax(truth) - np.nanmin(truth))
+        known = truth[np.isfinite(truth)]
+        if not known.size:
+            raise ValueError(f"--truth {path} has no finite value")
+        span = 255.0 if clean.pixels.dtype == np.uint8 else float(np.ptp(known))
         channel = next((picture.axes.index(axis) for axis in picture.axes if axis in "CS"), None)
         return cls(truth, degraded, span or 1.0, channel)
 
     def psnr(self, image: Array) -> float:
         """Return the peak signal-to-noise ratio of an image, in dB, over the finite pixels."""
         error = self._colour(image) - self.truth
-        return float(10 * np.log10(self.span**2 / max(np.nanmean(error**2), 1e-300)))
+        square = np.mean(error[np.isfinite(error)] ** 2) if np.isfinite(error).any() else np.nan
+        return float(10 * np.log10(self.span**2 / max(square, 1e-300)))
 
     def ssim(self, image: Array) -> float:
-        """Return the structural similarity of an image, 1 for the truth itself."""
+        """Return the structural similarity of an image, 1 for the truth itself; NaN where that cannot be told."""
+        sides = [size for axis, size in enumerate(self.truth.shape) if axis != self.channel]
+        if min(sides) < SSIM_WINDOW or not np.isfinite(self.truth).all():
+            return float("nan")
         values = np.nan_to_num(self._colour(image))
         return float(
             structural_similarity(

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -26,6 +27,7 @@ from napari_dip.engine import devices
 from napari_dip.engine.arrays import role
 from napari_dip.engine.blocks import name_axes
 from napari_dip.engine.problem import Role
+from napari_dip.io.record import plain
 
 AGREES = 2.0  # times the variance that a header says, or as little: what the image shows
 BESIDE: dict[str, tuple[type, bool]] = {  # what can be written beside the restored image: type, and if it is a stack
@@ -45,6 +47,7 @@ def restore_file(options: argparse.Namespace) -> int:
     if options.device == "auto" and (advice := devices.unused_gpu()):
         print(f"napari-dip: {advice}", file=sys.stderr)
     picture = choose_plane(read(options.image), options)
+    digest = io.sha256(options.image) if options.report else ""  # before OUT may replace it
     scene = shown_scene(picture, options)
     check_formats(scene, options)
     task = build_task(options, picture)
@@ -56,18 +59,19 @@ def restore_file(options: argparse.Namespace) -> int:
         restoration, scored = follow(picture, task, options, control, comparison)
     save(scene, restoration, options)
     if options.report:
-        report = full_report(picture, restoration, options)
-        if comparison:
-            report["truth"] = comparison.report(restoration.image, scored)
-        write_text(options.report, json.dumps(report, indent=1, allow_nan=False))
+        truth = {"truth": comparison.report(restoration.image, scored)} if comparison else {}
+        write_report(options.report, full_report(digest, restoration, options) | truth)
     summarise(restoration, comparison)
     return 128 + caught[0] if caught else 0
 
 
 def check_outputs(options: argparse.Namespace, outputs: list[str]) -> None:
     """Refuse before the fit what could not be written after it."""
-    if len({Path(path).resolve() for path in [options.image, *outputs]}) <= len(outputs) and not options.overwrite:
-        raise ValueError("IN and the files to write must all be different")
+    written = [Path(path).resolve() for path in outputs]
+    in_place = options.overwrite and Path(options.out).resolve() == io.split(options.image)[0].resolve()
+    read_too = [] if in_place else [io.split(options.image)[0].resolve()]
+    if len({*read_too, *written}) < len(read_too) + len(written):
+        raise ValueError("IN and the files to write must all be different; with --overwrite OUT may be IN")
     for path in outputs:
         suffixes = (".json",) if path == options.report else None
         try:
@@ -208,10 +212,12 @@ def positions(text: str, axes: str, shape: tuple[int, ...], *, apart: str = "") 
     """Return the index along each stacked axis, but for one, that "12", "3,12" or "T=3,Z=12" names."""
     stacked = [axis for axis in axes if axis not in f"YXCS{apart}"]
     chosen = {}
-    for axis, part in zip(stacked, text.split(","), strict=False):
+    parts = text.split(",") if stacked else []
+    for axis, part in zip(stacked, parts, strict=False):
         name, _, value = part.rpartition("=")
-        chosen[name.strip().upper() or axis] = int(value)
-    if set(chosen) != set(stacked):
+        with contextlib.suppress(ValueError):  # told below
+            chosen[name.strip().upper() or axis] = int(value)
+    if set(chosen) != set(stacked) or len(parts) > len(stacked):
         raise ValueError(f"--plane {text} names no single plane of {axes} with shape {shape}: give {len(stacked)} "
                          f"indices, as {','.join(f'{axis}=0' for axis in stacked)}")  # fmt: skip
     for axis, index in chosen.items():
@@ -311,9 +317,29 @@ def save(picture: io.Picture, restoration: dip.Restoration, options: argparse.Na
         elif path:
             notes.append(f"{path} was not written: {restoration.fits[-1].no_std or 'there is nothing to write'}")
     for path, result in outputs:
-        notes += io.write(path, result, provenance=provenance, overwrite=options.overwrite)
+        notes += write(path, result, provenance, overwrite=options.overwrite)
     for note in notes:
         print(f"napari-dip: {note}", file=sys.stderr)
+
+
+def write(path: str, picture: io.Picture, provenance: dict[str, Any], *, overwrite: bool) -> tuple[str, ...]:
+    """Write what a fit has made, and return what is worth telling.
+
+    Raises
+    ------
+    RestorationError
+        When that fails; where it can be written among the temporary files, it is, and the error says so.
+    """
+    try:
+        return io.write(path, picture, provenance=provenance, overwrite=overwrite)
+    except (OSError, ValueError) as error:
+        why = f"{path} could not be written: {error}"
+        try:
+            spare = Path(tempfile.mkdtemp(prefix="napari-dip-")) / Path(path).name
+            io.write(spare, picture, provenance=provenance)
+        except (OSError, ValueError):
+            raise dip.RestorationError(f"{why}; nor could it be kept in {tempfile.gettempdir()}") from error
+        raise dip.RestorationError(f"{why}; it is kept as {spare}") from error
 
 
 def beside(picture: io.Picture, result: dip.Restoration, name: str) -> io.Picture | None:
@@ -328,13 +354,14 @@ def beside(picture: io.Picture, result: dip.Restoration, name: str) -> io.Pictur
     return io.stacked(io.regridded(picture, values[0]), values, steps)
 
 
-def full_report(picture: io.Picture, restoration: dip.Restoration, options: argparse.Namespace) -> dict[str, Any]:
+def full_report(digest: str, restoration: dip.Restoration, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the record of a run, with the digest that IN had before it."""
     device = devices.choose(options.device)
     return {
         **restoration.report(),
         "input": str(options.image),
         "output": str(options.out),
-        "sha256_input": io.sha256(options.image),
+        "sha256_input": digest,
         "sha256_output": io.sha256(options.out),
         "peak_memory_bytes": devices.peak_memory(device),
         "memory_limit_bytes": devices.memory(device),
@@ -342,15 +369,18 @@ def full_report(picture: io.Picture, restoration: dip.Restoration, options: argp
     }
 
 
-def write_text(path: str, text: str) -> None:
-    """Write beside, then rename: never half a file."""
+def write_report(path: str, report: dict[str, Any]) -> None:
+    """Write beside, then rename: never half a file. Numbers that JSON has not become null."""
     target = Path(path)
     beside = target.with_name(f".{target.name}.part")
     try:
-        beside.write_text(text + "\n", encoding="utf-8")
+        beside.write_text(json.dumps(plain(report), indent=1, allow_nan=False) + "\n", encoding="utf-8")
         beside.replace(target)
+    except OSError as error:
+        raise dip.RestorationError(f"{path} could not be written: {error}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def summarise(restoration: dip.Restoration, comparison: Comparison | None) -> None:

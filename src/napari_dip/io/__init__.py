@@ -1,6 +1,6 @@
 """Image files in and out, and what a file knew about itself kept."""
 
-from napari_dip.io.files import check_format, check_writable, read, sha256, write
+from napari_dip.io.files import check_format, check_writable, read, sha256, split, write
 from napari_dip.io.picture import Display, Picture, like, regridded, stacked, take
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "read",
     "regridded",
     "sha256",
+    "split",
     "stacked",
     "take",
     "write",

@@ -33,7 +33,7 @@ def dumps(picture: Picture, provenance: Mapping[str, Any] | None) -> str:
         "limits": [shown.limits for shown in picture.display],
         "steps": list(picture.steps),
     }
-    return json.dumps(_plain({"provenance": provenance, "picture": known}), separators=(",", ":"), allow_nan=False)
+    return json.dumps(plain({"provenance": provenance, "picture": known}), separators=(",", ":"), allow_nan=False)
 
 
 def loads(text: object) -> Record:
@@ -69,11 +69,12 @@ def complete(picture: Picture, record: Record) -> Picture:
     return _with_channels(complete, known)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: numbers that are not finite as null, what it has no word for as text."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
