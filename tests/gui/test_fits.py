@@ -86,6 +86,8 @@ def test_saturated_pixels_need_no_labels_to_be_filled_and_a_layer_says_which_the
     assert filled.data.sum() == 9
     assert not filled.visible
     assert "sky – filled" in unplaced.message.text()
+    assert unplaced.inputs.labels.layer is None  # of another image it would be the wrong mask
+    assert unplaced.inputs.labels.findText("sky – filled") == 0
 
 
 def test_a_restored_layer_keeps_the_header_when_it_is_saved(

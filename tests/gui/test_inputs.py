@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 from small import fast, picture
 
 import napari_dip as dip
+from napari_dip.gui import inputs
 from napari_dip.gui.options import Advanced
 from napari_dip.gui.widget import DeepImagePrior
 
@@ -139,6 +141,91 @@ def test_the_mask_controls_are_there_only_for_a_task_that_needs_them(
     choose_inpaint(unplaced)
     said(unplaced)
     assert not unplaced.inputs.labels.isHidden()
+
+
+def counted(shape: tuple[int, ...], reads: list[int]) -> Any:
+    """A lazy stack, and the planes of it that were read."""
+
+    def block(block_info: Any = None) -> Any:
+        reads.append(block_info[None]["chunk-location"][0])
+        return picture(1, *shape[1:])
+
+    return da.map_blocks(block, chunks=((1,) * shape[0], *shape[1:]), dtype=np.float32, meta=np.empty((0,) * 3))
+
+
+def test_a_lazy_stack_is_not_read_before_a_run(unplaced: DeepImagePrior, model: ViewerModel, ends: Any) -> None:
+    reads: list[int] = []
+    model.add_image(counted((6, 32, 32), reads), name="stack", contrast_limits=(0, 300))
+    model.add_labels(counted((6, 32, 32), reads) > 1000, name="holes")
+    choose_inpaint(unplaced)
+    unplaced.inputs.every.setChecked(True)
+    reads.clear()
+    assert said(unplaced) == "every plane: 6 fits"
+    assert unplaced.run_button.isEnabled()
+    assert "of 1,024 pixels of the shown plane" in unplaced.inputs.statement.text()
+    unplaced.inputs.labels.can_be_none = True
+    model.layers.remove("holes")
+    reads.clear()
+    assert said(unplaced) == "every plane: 6 fits"
+    assert reads == []
+    fast(unplaced).run()
+    ends(unplaced)
+    assert "Nothing is missing" in unplaced.message.text()
+
+
+def test_of_many_values_the_shown_plane_is_looked_at(
+    unplaced: DeepImagePrior, model: ViewerModel, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(inputs, "MANY", 3000)
+    monkeypatch.setattr(inputs, "MANY_LABELS", 3000)
+    model.add_image(picture(4, 32, 32), name="stack")
+    values = np.zeros((4, 32, 32), int)
+    values[1, 4:6, 4:6], values[2, 9, 9] = 2, 7
+    model.add_labels(values, name="holes")
+    choose_inpaint(unplaced)
+    unplaced.inputs.every.setChecked(True)
+    model.dims.set_current_step(0, 1)
+    said(unplaced)
+    combo = unplaced.inputs.values
+    assert [combo.itemData(i) for i in range(combo.count())] == [None, 2, 0]
+    assert unplaced.inputs.statement.text().startswith("4 of 1,024 pixels of the shown plane")
+    combo.setCurrentIndex(1)
+    model.dims.set_current_step(0, 2)
+    assert said(unplaced) == "every plane: 4 fits"
+    assert [combo.itemData(i) for i in range(combo.count())] == [None, 2, 7, 0]
+    assert combo.currentData() == 2
+    assert unplaced.run_button.isEnabled()
+    assert unplaced.inputs.mask().sum() == 4
+
+
+def test_a_chosen_value_does_not_go_over_to_another_labels_layer(unplaced: DeepImagePrior, model: ViewerModel) -> None:
+    model.add_image(picture(32, 32), name="cells")
+    model.add_labels(np.eye(32, dtype=int) * 3, name="threes")
+    choose_inpaint(unplaced)
+    said(unplaced)
+    unplaced.inputs.values.setCurrentIndex(1)
+    said(unplaced)
+    assert unplaced.inputs.values.currentData() == 3
+    unplaced.inputs.labels.layer = model.add_labels(np.eye(32, dtype=int) * 5, name="fives")
+    said(unplaced)
+    assert unplaced.inputs.values.currentData() is None
+
+
+def test_what_is_painted_during_a_run_is_counted_after_it(
+    unplaced: DeepImagePrior, model: ViewerModel, ends: Any, steps_taken: Any, qtbot: Any
+) -> None:
+    model.add_image(picture(32, 32), name="cells")
+    labels = model.add_labels(np.eye(32, dtype=int), name="holes")
+    choose_inpaint(unplaced)
+    fast(unplaced, steps=100_000).run()
+    steps_taken(unplaced)
+    labels.data = np.ones((32, 32), int)
+    qtbot.wait(200)
+    assert unplaced.inputs.statement.text().startswith("32 of")
+    unplaced.stop()
+    ends(unplaced)
+    qtbot.waitUntil(lambda: unplaced.inputs.statement.text().startswith("1,024 of"), timeout=2000)
+    assert "All of the image" in unplaced.place.text()
 
 
 def test_the_plane_is_said_beside_run_and_follows_the_slider(

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QApplication, QLabel
 from small import TINY, fast, picture
 
 import napari_dip as dip
-from napari_dip.gui import worker
+from napari_dip.gui import advice, worker
 from napari_dip.gui.options import Advanced
 from napari_dip.gui.outputs import Outputs
 from napari_dip.gui.widget import DeepImagePrior, main_window
@@ -61,6 +61,30 @@ def test_before_a_run_the_dock_says_whether_the_image_is_suited(docked: DeepImag
         docked.inputs.check()
         qtbot.waitUntil(lambda said=said: said in docked.advice.text(), timeout=5000)
         assert docked.advice.isVisible()
+
+
+def test_nothing_is_told_of_the_image_while_the_fit_needs_the_time(
+    docked: DeepImagePrior, ends: Ends, steps_taken: Ends
+) -> None:
+    fast(docked, steps=100_000)
+    click(docked.run_button)
+    for line in (docked.advice, docked.need):
+        assert not line.timer.isActive()
+    steps_taken(docked)
+    docked.inputs.check()
+    assert not docked.advice.timer.isActive()
+    docked.stop()
+    ends(docked)
+
+
+def test_of_a_stack_one_plane_is_looked_at(docked: DeepImagePrior, monkeypatch: Any) -> None:
+    looked_at = []
+    monkeypatch.setattr(advice.dip, "check", lambda values, *_, **__: looked_at.append(values.shape))
+    docked.inputs.image.layer = docked.viewer.add_image(picture(5, 32, 32), name="stack")
+    docked.inputs.every.setChecked(True)
+    docked.inputs.check()
+    docked.advice.look()
+    assert looked_at == [(32, 32)]
 
 
 def test_the_methods_text_of_a_result_goes_to_the_clipboard(docked: DeepImagePrior, ends: Ends) -> None:

@@ -64,14 +64,14 @@ class Need(Line):
 
 
 class Advice(Line):
-    """What `dip.check` says of what is chosen; its hints are in the tooltip."""
+    """What `dip.check` says of a plane; its hints are in the tooltip."""
 
     def __init__(self) -> None:
         super().__init__()
         self.origin: Origin | None = None
 
     def about(self, origin: Origin | None) -> None:
-        """Look at an image soon; None: at none."""
+        """Look at a plane soon; None: at none."""
         self.origin = origin
         self.timer.start()
 
@@ -81,7 +81,7 @@ class Advice(Line):
         said = None
         if origin is not None and isinstance(origin.array, np.ndarray):
             try:
-                values = _middle(origin.first(origin.read()), origin.axes)
+                values = _middle(origin.read(), origin.axes)
                 said = dip.check(values, origin.axes, saturation=origin.saturation)
             except (ValueError, TypeError):  # the run would be refused too, and says why
                 said = None

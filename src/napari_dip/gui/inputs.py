@@ -30,8 +30,11 @@ from napari_dip.gui.layers import (
     origin,
     shown_plane,
 )
+from napari_dip.io.record import KEY
 
 SOON = 60  # ms; changes that come together are looked at once
+MANY = 2**24  # values; of more, the window looks at the shown plane alone
+MANY_LABELS = 2**22  # of more in a plane, the values that there are are told from some
 
 
 class LayerCombo(QComboBox):
@@ -61,14 +64,14 @@ class LayerCombo(QComboBox):
         chosen = self.layer
         found = [layer for layer in reversed(layers) if type(layer) is self.kind and layer is not but]
         first = (chosen,) if self.can_be_none else (chosen, layers.selection.active)
-        wanted = [layer for layer in first if layer in found] + ([None] if self.can_be_none else found)
+        others = [layer for layer in found if self.kind is not Labels or KEY not in layer.metadata]  # no run's marks
+        wanted = [layer for layer in first if layer in found] + ([None] if self.can_be_none else others)
         self.blockSignals(True)
         self.clear()
         self.refs = [_nothing] * self.can_be_none + [ref(layer) for layer in found]
         self.addItems(["none"] * self.can_be_none + [layer.name for layer in found])
         self.blockSignals(False)
-        if wanted:
-            self.setCurrentIndex([one() for one in self.refs].index(wanted[0]))
+        self.setCurrentIndex([one() for one in self.refs].index(wanted[0]) if wanted else -1)
         self.currentIndexChanged.emit(self.currentIndex())
 
 
@@ -81,6 +84,7 @@ class Inputs(QWidget):
         super().__init__()
         self.viewer = viewer
         self.watched: ref[Labels] | None = None
+        self.is_held = False  # while a run goes on: nothing is counted
         self.saturation: float | None = None  # values from here on are missing; None: as the image's file says
         self.timer = QTimer(self)
         self.timer.setSingleShot(True)
@@ -180,7 +184,13 @@ class Inputs(QWidget):
 
     def origin(self) -> Origin:
         """Return what is restored; there must be an image layer."""
-        found = origin(self.image.layer, self.plane, is_volume=self.is_volume, frames=self.frames_axis)
+        return self._saturated(origin(self.image.layer, self.plane, is_volume=self.is_volume, frames=self.frames_axis))
+
+    def shown(self) -> Origin:
+        """Return the shown plane of what is restored; there must be an image layer."""
+        return self._saturated(origin(self.image.layer, shown_plane(self.image.layer, self.viewer.dims)))
+
+    def _saturated(self, found: Origin) -> Origin:
         if self.saturation is None:
             return found
         return dataclasses.replace(found, saturation=self.saturation if math.isfinite(self.saturation) else None)
@@ -205,8 +215,15 @@ class Inputs(QWidget):
             return None
         return np.array(level(layer)) if kind is Role.KERNEL else beside(layer, self.origin())
 
-    def mask(self) -> Any:
-        return marked(self.labels.layer, self.origin(), self.values.currentData())
+    def mask(self, source: Origin | None = None) -> Any:
+        """Return what is marked as missing of what is restored, or of a part of it."""
+        return marked(self.labels.layer, source or self.origin(), self.values.currentData())
+
+    def _looked_at(self) -> Origin:
+        """Return what the marks are counted in: what is restored, or of much of it the shown plane."""
+        source = self.origin()
+        is_quick = isinstance(level(self.labels.layer), np.ndarray) and math.prod(source.shape) <= MANY
+        return source if is_quick else self.shown()
 
     # ------------------------------------------------------------------ what is said about it
 
@@ -241,7 +258,7 @@ class Inputs(QWidget):
                 return reason
         except ValueError as error:
             return str(error)
-        return self._mask_reason(layer) if self.needs_mask else None
+        return self._mask_reason(layer) if self.needs_mask and not self.is_held else None
 
     def _other_reason(self, layer: Image, task: dip.Task) -> str | None:
         """Return why another image that the task takes will not do; ValueError where the task itself says so."""
@@ -260,13 +277,16 @@ class Inputs(QWidget):
     def _mask_reason(self, layer: Image) -> str | None:
         labels = self.labels.layer
         if labels is None:
-            if _has_unknown(self.origin()) or self._has_colour:
+            if self._has_colour or _may_have_unknown(self.origin()):
                 return None
             return "Nothing is marked as missing: add a labels layer and paint what is to be filled."
         if reason := mismatch(labels, layer, shown_plane(layer, self.viewer.dims)):
             return f"{reason}."
-        mask = self.mask()
-        if not mask.any() and not _has_unknown(self.origin()) and not self._has_colour:
+        looked_at = self._looked_at()
+        if looked_at.index != self.origin().index:  # the run looks at the rest
+            return None
+        mask = self.mask(looked_at)
+        if not mask.any() and not self._has_colour and not _may_have_unknown(looked_at):
             return f"Nothing is painted in “{labels.name}”{self._here}: paint what is to be filled."
         return f"All of the image is marked as missing by “{labels.name}”." if mask.all() else None
 
@@ -304,7 +324,7 @@ class Inputs(QWidget):
             self.grid.setRowVisible(widget, self.needs_mask)
         for (task, _), combo in self.others.items():
             self.grid.setRowVisible(combo, task is self.task_edit.chosen)
-        if self.needs_mask:
+        if self.needs_mask and not self.is_held:
             self._offer_values()
             self.statement.setText(self._count())
         self.changed.emit()
@@ -313,14 +333,18 @@ class Inputs(QWidget):
         layer, labels = self.image.layer, self.labels.layer
         if layer is None or labels is None or mismatch(labels, layer, shown_plane(layer, self.viewer.dims)):
             return "Pixels that are NaN, infinite or saturated are filled."
-        mask = self.mask()
+        looked_at = self._looked_at()
+        mask = self.mask(looked_at)
         count = int(np.count_nonzero(mask))
-        return f"{count:,} of {mask.size:,} pixels ({count / mask.size:.1%}) are missing."
+        where = "" if looked_at.index == self.origin().index else " of the shown plane"
+        return f"{count:,} of {mask.size:,} pixels{where} ({count / mask.size:.1%}) are missing."
 
     def _offer_values(self) -> None:
-        """List the label values that there are, and keep the choice."""
+        """List the label values that there are, and keep the choice, wherever that is painted."""
         labels, chosen = self.labels.layer, self.values.currentData()
-        used = _values(labels) if labels is not None else []
+        used = _values(labels, self.viewer.dims) if labels is not None else []
+        if labels is not None and chosen and chosen not in used:
+            used = sorted([*used, chosen])
         offered = [(None, "every value except 0"), *[(value, f"value {value} only") for value in used]]
         offered.append((0, "value 0, the unpainted"))
         if [self.values.itemData(i) for i in range(self.values.count())] == [value for value, _ in offered]:
@@ -347,8 +371,10 @@ class Inputs(QWidget):
 
     def _labels_chosen(self, *_: object) -> None:
         """Listen to what is painted into the chosen labels layer, and to no other."""
-        self.unwatch()
         labels = self.labels.layer
+        if self.watched is None or self.watched() is not labels:
+            self.values.clear()  # another layer's
+        self.unwatch()
         if labels is not None:
             self.watched = ref(labels)
             for event in _painting(labels):
@@ -372,14 +398,23 @@ def _painting(labels: Labels) -> tuple[Any, ...]:
     return (events.data, events.paint, events.labels_update, *moved)
 
 
-def _values(labels: Labels) -> list[int]:
-    """Return the values other than 0 of a labels layer, at most a dozen of them."""
-    used = np.unique(np.asarray(labels.data[0] if labels.multiscale else labels.data))
+def _values(labels: Labels, dims: Any) -> list[int]:
+    """Return the values other than 0 of a labels layer, of a large one in the shown plane; at most a dozen of them."""
+    values = level(labels)
+    if not isinstance(values, np.ndarray) or values.size > MANY_LABELS:
+        values = values[tuple(slice(None) if at < 0 else at for at in shown_plane(labels, dims))]
+    step = max(1, math.ceil((values.size / MANY_LABELS) ** 0.5))
+    used = np.unique(np.asarray(values[::step, ::step]))
     return [int(value) for value in used if value != 0][:12]
 
 
-def _has_unknown(source: Origin) -> bool:
-    """Return whether some pixel of the image is not finite or saturated, which marks it as missing by itself."""
+def _may_have_unknown(source: Origin) -> bool:
+    """Return whether some pixel of the image is not finite or saturated, which marks it as missing by itself.
+
+    True also where to look would take long: the run says it then.
+    """
+    if not isinstance(source.array, np.ndarray) or math.prod(source.shape) > MANY:
+        return True
     values = np.asarray(source.read())
     if source.saturation is not None and bool((values >= source.saturation).any()):
         return True

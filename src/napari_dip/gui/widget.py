@@ -138,7 +138,7 @@ class DeepImagePrior(QWidget):
         self._colour(self.place, "warning" if reason else "")
         if not is_busy:
             is_asked = reason is None and self.inputs.task_edit.chosen in ADVISED
-            self.advice.about(self.inputs.origin() if is_asked else None)
+            self.advice.about(self.inputs.shown() if is_asked else None)
             self._ask_memory(reason is None)
         self.run_button.setEnabled(not is_busy and reason is None)
         self.run_button.setText("Running…" if is_busy else "Run")
@@ -170,6 +170,8 @@ class DeepImagePrior(QWidget):
         self.inputs.check()
         if not self.run_button.isEnabled():
             return
+        for line in (self.advice, self.need):  # nothing is told while the fit needs the time
+            line.timer.stop()
         request = Request(origin=self.inputs.origin(), task=self.inputs.task(), **self.options.values())
         outputs = Outputs(
             self.viewer.layers,
@@ -226,9 +228,12 @@ class DeepImagePrior(QWidget):
             self.bar.setValue(int(state == "finished"))
             steps = self.session.last.step if self.session is not None and self.session.last is not None else 0
             self.text.setText(f"{state} after {steps:,} steps")
+        self.inputs.is_held = state not in ENDED
         self.cite_button.setVisible(self.session is not None and bool(self.session.methods))
         self._colour(self.message, "error" if state == "failed" else "")
         self.update_controls()
+        if state in ENDED and self.is_joined:
+            self.inputs.soon()  # what changed meanwhile was not looked at
 
     # ------------------------------------------------------------------ the viewer around it
 
