@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.utils import progress
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QThreadPool
 from small import picture
@@ -75,6 +76,34 @@ def test_labels_that_do_not_fit_are_refused(shown: Any) -> None:
     shown.window.add_dock_widget(widget, name="Inpaint")
     with pytest.raises(ValueError, match="“holes” does not lie on “stack”"):
         widget()
+
+
+@pytest.mark.parametrize("factory", [denoise_widget, inpaint_widget, super_resolve_widget])
+def test_without_an_image_it_says_so(make_napari_viewer: Any, factory: Any) -> None:
+    widget = factory()
+    make_napari_viewer(show=False).window.add_dock_widget(widget, name="Restore")
+    with pytest.raises(ValueError, match="Open an image first"):
+        widget()
+
+
+def test_without_labels_it_says_what_to_do(shown: Any) -> None:
+    widget = inpaint_widget()
+    shown.window.add_dock_widget(widget, name="Inpaint")
+    with pytest.raises(ValueError, match="Add a labels layer"):
+        widget()
+
+
+def test_cancel_in_the_activity_dock_keeps_the_best_so_far(shown: Any, qtbot: Any) -> None:
+    widget = denoise_widget()
+    shown.window.add_dock_widget(widget, name="Denoise")
+    widget.preset.value, widget.max_steps.value = "plain", 100_000
+    widget()
+    (bar,) = progress._all_instances
+    assert bar.desc.startswith("stack – denoised")
+    bar.cancel()
+    qtbot.waitUntil(lambda: "stack – denoised" in shown.layers, timeout=10_000)
+    assert "stopped" in shown.layers["stack – denoised"].metadata["napari-dip"]["ended"]
+    qtbot.waitUntil(lambda: not progress._all_instances, timeout=2000)
 
 
 def test_a_failure_is_told_and_adds_nothing(shown: Any, qtbot: Any, monkeypatch: Any) -> None:

@@ -98,6 +98,21 @@ def test_the_methods_text_of_a_result_goes_to_the_clipboard(docked: DeepImagePri
     assert "Ulyanov" in said
 
 
+def test_a_methods_text_that_fails_costs_neither_the_layer_nor_what_is_said(
+    docked: DeepImagePrior, ends: Ends, monkeypatch: Any
+) -> None:
+    def fails(report: Any) -> str:
+        raise TypeError("no text")
+
+    monkeypatch.setattr(dip, "methods_text", fails)
+    click(docked.run_button)
+    ends(docked)
+    assert docked.state == "finished"
+    assert "cells – denoised" in docked.viewer.layers
+    assert "step 20: reached 20 steps" in docked.message.text()
+    assert docked.cite_button.isHidden()
+
+
 def test_a_second_run_overwrites_nothing(docked: DeepImagePrior, ends: Ends) -> None:
     for _ in range(2):
         click(docked.run_button)

@@ -15,6 +15,7 @@ import napari_dip as dip
 from napari_dip.engine import devices
 from napari_dip.gui.beside import marked, mismatch
 from napari_dip.gui.layers import Origin, origin, shown_plane
+from napari_dip.gui.session import Bar
 from napari_dip.gui.worker import explain
 
 Device = Annotated[
@@ -41,7 +42,7 @@ def denoise_widget(
     max_steps: Steps = 3000,
 ) -> Result:
     """Remove the noise of an image layer."""
-    chosen = origin(image, shown_plane(image, viewer.dims))
+    chosen = _shown(image, viewer)
     settings = {"preset": preset, "device": device, "seed": seed, "max_steps": max_steps}
     return _start(chosen, dip.Denoise(), settings)
 
@@ -55,12 +56,13 @@ def inpaint_widget(
     Raises
     ------
     ValueError
-        When the labels layer does not lie on the image layer.
+        When there is no such layer, or the labels layer does not lie on the image layer.
     """
-    plane = shown_plane(image, viewer.dims)
-    if reason := mismatch(missing, image, plane):
+    chosen = _shown(image, viewer)
+    if missing is None:
+        raise ValueError("Add a labels layer and paint what is to be filled: there is none.")
+    if reason := mismatch(missing, image, shown_plane(image, viewer.dims)):
         raise ValueError(reason)
-    chosen = origin(image, plane)
     task = dip.Inpaint(marked(missing, chosen, None))
     return _start(chosen, task, {"device": device, "seed": seed, "max_steps": max_steps})
 
@@ -75,15 +77,24 @@ def super_resolve_widget(
     max_steps: Steps = 3000,
 ) -> Result:
     """Make the pixels of an image layer smaller; detail beyond the measurement is invented."""
-    chosen = origin(image, shown_plane(image, viewer.dims))
+    chosen = _shown(image, viewer)
     return _start(chosen, dip.SuperResolve(factor), {"device": device, "seed": seed, "max_steps": max_steps})
 
 
+def _shown(image: Image | None, viewer: Viewer) -> Origin:
+    """Return the shown plane of an image layer; ValueError, in words, where there is no layer."""
+    if image is None:
+        raise ValueError("Open an image first: there is no image layer to restore.")
+    return origin(image, shown_plane(image, viewer.dims))
+
+
 def _start(chosen: Origin, task: dip.Task, settings: dict[str, Any]) -> Result:
-    """Return a started worker whose returned layers napari adds."""
+    """Return a started worker whose returned layers napari adds; Cancel in the activity dock ends it with its best."""
+    control = dip.Control()
     worker: GeneratorWorker[None, None, list[LayerDataTuple]] = create_worker(
-        _layers, chosen, task, settings, _progress={"desc": f"{chosen.name} – {task.done}"}
+        _layers, chosen, task, {**settings, "control": control}
     )
+    worker.finished.connect(Bar(f"{chosen.name} – {task.done}", control.stop).close)
     worker.start()
     return worker  # napari asks of it no more than `returned`
 

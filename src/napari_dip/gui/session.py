@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import threading
+from collections.abc import Callable
 from typing import ClassVar, Literal
 from weakref import ref
 
@@ -19,6 +21,8 @@ import napari_dip as dip
 from napari_dip.gui.outputs import Outputs
 from napari_dip.gui.worker import Canvas, Done, Failure, Message, Preview, Request, Tick, work
 
+log = logging.getLogger(__name__)
+
 State = Literal["idle", "running", "paused", "stopping", "stopped", "finished", "failed"]
 BUSY: tuple[State, ...] = ("running", "paused", "stopping")
 ENDED: tuple[State, ...] = ("stopped", "finished", "failed")
@@ -26,16 +30,16 @@ ACTIVITY = 250  # ms between updates of the bar in the activity dock
 CALM = 20  # % of the speed of napari's spinner, while a run goes on
 
 
-class _Bar(cancelable_progress):  # type: ignore[misc]
-    """A bar in the activity dock whose Cancel stops the run."""
+class Bar(cancelable_progress):  # type: ignore[misc]
+    """A bar in the activity dock whose Cancel stops a run."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        super().__init__(total=0, desc=session.outputs.name)
+    def __init__(self, name: str, stop: Callable[[], None]) -> None:
+        self.stop = stop
+        super().__init__(total=0, desc=name)
 
     def cancel(self) -> None:
         super().cancel()
-        self.session.stop()
+        self.stop()
 
 
 class _Activity(QObject):
@@ -48,7 +52,7 @@ class _Activity(QObject):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.session = session
-        self.bar: _Bar | None = None
+        self.bar: Bar | None = None
         self.is_at_it = False
         self.timer = QTimer(self)
         self.timer.timeout.connect(self.show)
@@ -68,7 +72,7 @@ class _Activity(QObject):
 
     def _update(self) -> None:
         if self.bar is None:
-            self.bar = _Bar(self.session)
+            self.bar = Bar(self.session.outputs.name, self.session.stop)
             _spin(CALM)
         if (tick := self.session.last) is not None and not self.bar.disable:
             self.bar.total = tick.about
@@ -206,7 +210,7 @@ class Session(QObject):
     def _done(self, result: dip.Restoration) -> None:
         layer = self.outputs.finish(result)
         self.result = result
-        self.methods = dip.methods_text(result.report())
+        self.methods = _methods(result)
         notes = [f"“{layer.name}” is step {result.best_step}: {result.ended}", *result.notes]
         if self.outputs.wants_std and result.std is None:
             notes.append(f"No standard deviation: {result.fits[-1].no_std}")
@@ -236,3 +240,12 @@ class Session(QObject):
         if self.activity is not None and state in ENDED:
             self.activity.close()
         self.state_changed.emit(state)
+
+
+def _methods(result: dip.Restoration) -> str:
+    """Return what a paper has to say of a result; empty where that fails, which must not cost the result."""
+    try:
+        return dip.methods_text(result.report())
+    except Exception:
+        log.exception("There is no methods text")
+        return ""
