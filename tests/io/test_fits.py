@@ -291,6 +291,40 @@ def test_a_plane_of_a_cube_keeps_the_sky(tmp_path: Path) -> None:
     assert back.scale == pytest.approx(plane.scale)
 
 
+def test_a_plane_of_a_cube_says_where_it_lies_along_the_axes_that_are_gone(tmp_path: Path) -> None:
+    cards = SKY | {"CTYPE3": "FREQ", "CRVAL3": 1.4e9, "CRPIX3": 1.0, "CD3_3": 1e6, "CUNIT3": "Hz"}
+    cards |= {"CTYPE4": "STOKES", "CRVAL4": 1.0, "CRPIX4": 1.0, "CD4_4": 1.0}
+    cube = io.read(stored(tmp_path / "a.fits", np.ones((2, 5, 9, 11), np.float32), cards))
+    whole = WCS(fits.getheader(tmp_path / "a.fits"))
+    one, plane = io.take(cube, {"C": 1}), io.take(io.take(cube, {"C": 1}), {"E": 3})
+    for picture, shape, first in ((one, (1, 5, 9, 11), 0), (plane, (1, 1, 9, 11), 3)):
+        path = tmp_path / f"{len(picture.axes)}.fits"
+        assert io.write(path, picture) == ()
+        header = fits.getheader(path)
+        assert fits.getdata(path).shape == shape
+        np.testing.assert_allclose(WCS(header).wcs_pix2world(4, 2, 0, 0, 0), whole.wcs_pix2world(4, 2, first, 1, 0))
+        assert io.read(path).axes == picture.axes
+    fine = io.like(plane, np.ones((18, 22), np.float32), scale=[size / 2 for size in plane.scale])
+    stack = io.stacked(fine, np.ones((2, 18, 22), np.float32), [10, 20])
+    io.write(tmp_path / "c.fits", stack)
+    assert fits.getdata(tmp_path / "c.fits").shape == (2, 1, 1, 18, 22)
+
+
+def test_a_plane_whose_place_no_header_tells_is_an_image_of_two_axes(tmp_path: Path) -> None:
+    cube = io.read(stored(tmp_path / "a.fits", np.ones((3, 9, 11), np.float32), SKY))
+    io.write(tmp_path / "b.fits", io.take(cube, {"Q": 1}))
+    assert fits.getdata(tmp_path / "b.fits").shape == (9, 11)
+    assert "CRPIX3" not in fits.getheader(tmp_path / "b.fits")
+
+
+def test_a_plane_does_not_replace_the_cube_among_other_hdus(tmp_path: Path) -> None:
+    sky = {"CTYPE3": "FREQ", "CRVAL3": 1.4e9}
+    cube = fits.ImageHDU(np.ones((3, 9, 11), np.float32), fits.Header(sky), name="SCI")
+    fits.HDUList([fits.PrimaryHDU(), cube, fits.ImageHDU(RAW, name="DQ")]).writeto(tmp_path / "a.fits")
+    plane = io.take(io.read(tmp_path / "a.fits"), {"E": 1})
+    assert "without the other HDUs (DQ)" in io.write(tmp_path / "b.fits", plane)[0]
+
+
 @pytest.mark.parametrize("axes", ["YX", "TZYX", "YXS", "CYX", "IYX"])
 def test_what_did_not_come_from_fits_can_go_there(tmp_path: Path, axes: str) -> None:
     sizes = {"T": 2, "Z": 4, "C": 2, "I": 2, "Y": 9, "X": 11, "S": 3}

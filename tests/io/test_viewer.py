@@ -51,13 +51,57 @@ def test_a_restored_layer_comes_back_as_it_was(tmp_path: Path, name: str) -> Non
     assert again["colormap"] == "#00ff00"
 
 
-def test_a_stack_of_iterations_comes_back(tmp_path: Path) -> None:
-    path = str(tmp_path / "a.dip.tif")
-    attributes = layer(axis_labels=("iteration", "t", "y", "x"), metadata={"steps": [10, 20], "napari-dip": PROVENANCE})
+@pytest.mark.parametrize("suffix", [".dip.tif", ".fits"])
+@pytest.mark.parametrize(
+    "metadata", [{"steps": [30, 50], "napari-dip": PROVENANCE}, {"napari-dip": PROVENANCE | {"steps": [30, 50]}}]
+)
+def test_a_stack_of_iterations_comes_back_and_its_slider_shows_the_steps(
+    tmp_path: Path, metadata: dict[str, Any], suffix: str
+) -> None:
+    path = str(tmp_path / f"a{suffix}")
+    place = {"scale": [20.0, 1.0, 0.5, 0.5], "translate": [30.0, 0.0, 0.0, 0.0]}
+    attributes = layer(axis_labels=("iteration", "t", "y", "x"), metadata=metadata, **place)
     write_image(path, np.zeros((2, 3, 9, 11), np.float32), attributes)
     [(_, again, _)] = read_layers(path)
     assert again["axis_labels"] == ("iteration", "t", "y", "x")
-    assert again["metadata"]["steps"] == [10, 20]
+    assert again["metadata"]["steps"] == [30, 50]
+    assert (again["scale"][0], again["translate"]) == (20.0, (30.0, 0.0, 0.0, 0.0))
+
+
+def test_a_stack_of_a_fits_image_keeps_its_header_through_the_viewer(tmp_path: Path) -> None:
+    from astropy.io import fits
+
+    hdu = fits.PrimaryHDU(np.zeros((9, 11), np.float32))
+    hdu.header["OBJECT"] = "M 51"
+    hdu.writeto(tmp_path / "a.fits")
+    picture = io.read(tmp_path / "a.fits")
+    io.write(tmp_path / "b.fits", io.stacked(picture, np.zeros((2, 9, 11), np.float32), [30, 50]))
+    [(data, attributes, _)] = read_layers(str(tmp_path / "b.fits"))
+    write_image(str(tmp_path / "c.fits"), data, layer(**attributes))
+    assert fits.getheader(tmp_path / "c.fits")["OBJECT"] == "M 51"
+
+
+def test_the_steps_in_all_of_a_run_are_not_those_of_a_stack(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.dip.tif")
+    attributes = layer(axis_labels=("iteration", "y", "x"), metadata={"napari-dip": {"steps": 1500}})
+    write_image(path, np.zeros((2, 9, 11), np.float32), attributes)
+    assert "steps" not in read_layers(path)[0][1]["metadata"]
+
+
+@pytest.mark.parametrize("suffix", [".dip.tif", ".fits"])
+def test_a_mirrored_layer_has_pixels_of_a_size_above_zero(tmp_path: Path, suffix: str) -> None:
+    path = str(tmp_path / f"a{suffix}")
+    write_image(path, np.zeros((9, 11), np.float32), layer(scale=(-0.5, 0.25), units=("micrometer", "micrometer")))
+    assert io.read(path).scale == (0.5, 0.25)
+    if suffix == ".dip.tif":
+        assert 'PhysicalSizeY="0.5"' in tifffile.tiffcomment(path)
+
+
+def test_many_axes_without_a_name_come_back(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.dip.tif")
+    data = np.arange(2**6 * 99, dtype=np.uint16).reshape(2, 2, 2, 2, 2, 2, 9, 11)
+    write_image(path, data, layer(axis_labels=[str(at) for at in range(-8, 0)]))
+    np.testing.assert_array_equal(io.read(path).pixels, data)
 
 
 @pytest.mark.parametrize("labels", [("-3", "-2", "-1"), ("a", "b", "c"), ("plane", "row", "x")])

@@ -50,6 +50,8 @@ class FitsOrigin:
         The other HDUs that hold something.
     is_scaled : bool
         Whether the file stores integers and BSCALE, BZERO or BLANK made them floating.
+    is_part : bool
+        Whether the picture is a part of that HDU, which header and shape are about.
     """
 
     path: Path
@@ -62,6 +64,34 @@ class FitsOrigin:
     scale: tuple[float, ...]
     others: tuple[str, ...]
     is_scaled: bool
+    is_part: bool = False
+
+    def cut(self, index: Sequence[int | None]) -> FitsOrigin:
+        """Return the origin of the part at an index along each axis but Y, X, S and those of length 1; None: all.
+
+        Where such axes have world coordinates, they stay, one pixel long, so that the header says where the part lies.
+        """
+        header, shape, ndim = self.header.copy(), list(self.shape), len(self.shape)
+        letters = sky.axes_of(header, ndim)
+        long = [at for at in range(ndim - 2) if shape[at] != 1 and letters[at] != "S"]
+        if len(long) != len(index) or all(position is None for position in index):
+            return self
+        is_described = any(sky.is_described(header, axis) for axis in range(3, ndim + 1))
+        for at, position in zip(long, index, strict=True):
+            if position is not None:
+                sky.cut(header, ndim - at, position)
+                shape[at] = int(is_described)
+        lead = [axis for axis in self.axes if axis not in "YXS"]
+        gone = {axis for axis, position in zip(lead, index, strict=False) if position is not None}
+        kept = [(axis, size) for axis, size in zip(self.axes, self.scale, strict=False) if axis not in gone]
+        return dataclasses.replace(
+            self,
+            header=header,
+            shape=tuple(size for size in shape if size),
+            axes="".join(axis for axis, _ in kept),
+            scale=tuple(size for _, size in kept),
+            is_part=True,
+        )
 
 
 def read(path: Path, part: str) -> Picture:
@@ -248,7 +278,7 @@ def _save(path: Path, pixels: Array, header: Any, origin: FitsOrigin | None) -> 
         return []
     hdu = _hdu(pixels, header, origin)
     same_file = origin.path.is_file() and _stamp(origin.path) == origin.stamp
-    if same_file and pixels.shape == origin.shape:
+    if same_file and pixels.shape == origin.shape and not origin.is_part:
         with fits.open(origin.path, memmap=False, disable_image_compression=True) as hdus:
             hdus[origin.index] = hdu
             hdus.writeto(path, output_verify="ignore")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,15 @@ class Display:
     colour: str | None = None
     lut: Array | None = None
     limits: tuple[float, float] | None = None
+
+
+@runtime_checkable
+class Cuttable(Protocol):
+    """An origin that knows where in its file each plane lies."""
+
+    def cut(self, index: Sequence[int | None]) -> object:
+        """Return the origin of the part at an index along each axis but Y, X, S and those of length 1; None: all."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -212,6 +221,10 @@ def take(picture: Picture, index: Mapping[str, int]) -> Picture:
     """Return the part of a picture at an index along some axes, {"T": 3, "Z": 12}, without those axes."""
     where = tuple(index.get(axis, slice(None)) for axis in picture.axes)
     made = like(picture, picture.pixels[where], axes="".join(axis for axis in picture.axes if axis not in index))
+    if isinstance(picture.origin, Cuttable):
+        long = [axis for axis in picture.axes if axis not in "YXS" and picture.size(axis) != 1]
+        origin = picture.origin.cut([index.get(axis) for axis in long])
+        made = dataclasses.replace(made, origin=origin)
     if "C" not in index:
         return made
     channel = index["C"]

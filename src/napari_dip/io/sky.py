@@ -57,6 +57,17 @@ def refine(header: Any, factors: dict[int, float]) -> None:
     _refine_distortion(header, factors.get(1, 1.0), factors.get(2, 1.0))
 
 
+def is_described(header: Any, axis: int) -> bool:
+    """Return whether a header has world coordinates along an axis."""
+    return any(f"{key}{axis}" in header for key in ("CTYPE", "CRVAL", "CDELT", f"CD{axis}_{axis}"))
+
+
+def cut(header: Any, axis: int, position: int) -> None:
+    """Change a header in place so that its world coordinates hold for what begins at a pixel of an axis, from 0."""
+    if is_described(header, axis):
+        header[f"CRPIX{axis}"] = float(header.get(f"CRPIX{axis}", 0.0)) - position
+
+
 def add_axis(header: Any, axis: int, start: float, step: float) -> None:
     """Describe a linear axis in place: an ITER axis of steps that begins at `start`."""
     stale = rf"C(UNIT|TYPE|ROTA|DELT){axis}|(CD|PC)({axis}_\d|\d_{axis})"

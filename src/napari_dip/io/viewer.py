@@ -29,7 +29,7 @@ LETTERS = {label: letter for letter, label in LABELS.items()} | {
     "step": "I",
 }
 JPEG = (".jpg", ".jpeg")
-SPARE = "QPRHA"  # letters for axes whose label says nothing; TIFF knows them as other dimensions
+SPARE = "QPRHABDFGJKLMNOUVW"  # for axes whose label says nothing; TIFF knows the first as other dimensions
 NEGATIVE = "gray_r"  # napari's colormap from white to black
 MANY_CHANNELS = 16  # more stay one layer with a slider
 
@@ -108,6 +108,9 @@ def _layer(picture: Picture, name: str) -> LayerData:
         ndim = len(picture.axes) - is_rgb
         attributes["scale"] = picture.scale[:ndim]
         attributes["units"] = picture.units[:ndim]
+        if picture.steps:
+            starts = {"I": float(picture.steps[0])}
+            attributes["translate"] = tuple(starts.get(axis, 0.0) for axis in picture.axes[:ndim])
         attributes["axis_labels"] = tuple(
             LABELS.get(axis, str(at - ndim)) for at, axis in enumerate(picture.axes[:ndim])
         )
@@ -154,9 +157,9 @@ def _picture(pixels: Array, attributes: Mapping[str, Any]) -> Picture:
     is_rgb = bool(attributes.get("rgb"))
     ndim = pixels.ndim - is_rgb
     labels = [str(label) for label in attributes.get("axis_labels") or [""] * ndim]
-    scale = tuple(float(value) for value in attributes.get("scale", (1.0,) * ndim))
+    scale = tuple(abs(float(value)) for value in attributes.get("scale", (1.0,) * ndim))  # below 0: mirrored
     names = tuple(units.ours(str(unit)) for unit in attributes.get("units") or (UNKNOWN,) * ndim)
-    steps, provenance = metadata.get("steps"), metadata.get(KEY)
+    provenance = metadata.get(KEY)
     axes = _letters(labels)
     return Picture(
         pixels,
@@ -165,9 +168,9 @@ def _picture(pixels: Array, attributes: Mapping[str, Any]) -> Picture:
         names + (UNKNOWN,) * is_rgb,
         display=() if is_rgb or "C" in axes else (_shown(attributes),),
         white_is_zero=not is_rgb and _name(attributes.get("colormap")) == NEGATIVE,
-        steps=tuple(int(step) for step in steps) if steps and "I" in axes else (),
+        steps=_steps(metadata, pixels.shape[axes.index("I")]) if "I" in axes else (),
         provenance=dict(provenance) if isinstance(provenance, Mapping) else None,
-        origin=metadata.get(ORIGIN) if _is_in_place(attributes) else None,
+        origin=metadata.get(ORIGIN) if _is_in_place(attributes, axes) else None,
     )
 
 
@@ -200,6 +203,16 @@ def _name(colormap: object) -> str:
     return str(colormap.get("name")) if isinstance(colormap, Mapping) else str(colormap)
 
 
-def _is_in_place(attributes: Mapping[str, Any]) -> bool:
+def _steps(metadata: Mapping[str, Any], count: int) -> tuple[int, ...]:
+    """Return the steps of a layer of iterations: its file's, or those that a run in the viewer has noted."""
+    run = metadata.get(KEY)
+    for said in (metadata.get("steps"), run.get("steps") if isinstance(run, Mapping) else None):
+        if isinstance(said, (list, tuple)) and len(said) == count:
+            return tuple(int(step) for step in said)
+    return ()
+
+
+def _is_in_place(attributes: Mapping[str, Any], axes: str) -> bool:
     """Return whether a layer lies where its file had it: a header about the sky holds for no cut-out."""
-    return not np.any(attributes.get("translate", 0))
+    moved = np.broadcast_to(attributes.get("translate", 0), len(axes))
+    return not any(moved[at] for at, axis in enumerate(axes) if axis != "I")
