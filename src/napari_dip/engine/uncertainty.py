@@ -12,7 +12,7 @@ from napari_dip.engine.pilot import Pilot
 
 AREA = 3.0  # px: standard deviation of the Gaussian over which squared errors are averaged
 SHIFT = 6  # px, at most: by which a drawn error is moved, so that draws differ
-FROM_NOISE, FROM_STARTS, FROM_METHODS = 1.7, 3.1, 0.4  # shares in the variance, fitted to errors that were known
+FROM_NOISE, FROM_STARTS, FROM_METHODS = 1.0, 3.1, 1.2  # shares in the variance, fitted to errors that were known
 SURE = 3.0  # standard errors by which held-out pixels must speak against the variance to be heard
 HIDDEN = 3.0  # times the variance of others that held-out pixels may err by: their own value was not seen
 UNSURE = 0.05  # of the noise's variance, which is not told more exactly
