@@ -604,4 +604,7 @@ def test_fbc_prints_the_bands_and_writes_them(noisy, tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
     assert run("fbc", noisy, "--reference", tmp_path / "truth.png", "--published", "--out", tmp_path / "b.json") == 0
     assert [row["magnitude"] <= 1 for row in json.loads((tmp_path / "b.json").read_text())] == [True] * 5
+    capsys.readouterr()
+    assert run("fbc", noisy, "--reference", noisy, "--out", tmp_path / "nowhere" / "b.csv") == 2
+    assert capsys.readouterr().out == ""
     assert run("fbc", noisy, "--reference", noisy, "--out", tmp_path / "bands.txt") == 2

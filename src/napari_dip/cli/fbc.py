@@ -37,6 +37,8 @@ def check_out(path: str, *, overwrite: bool) -> None:
     """Refuse before the measurement what could not be written after it."""
     if Path(path).suffix.lower() not in (".csv", ".json"):
         raise ValueError(f"{path}: the bands are written as .csv or .json")
+    if not Path(path).parent.is_dir():
+        raise ValueError(f"{path}: the folder {Path(path).parent} is not there; make it first")
     if Path(path).exists() and not overwrite:
         raise ValueError(f"{path} is there already: choose another name, or replace it with --overwrite")
 
