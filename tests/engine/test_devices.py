@@ -32,3 +32,16 @@ def test_activations_are_bfloat16_where_the_processor_multiplies_it_and_may(
     else:
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
     assert devices.precision(CPU) == precision
+
+
+@pytest.mark.parametrize("folder", ["", "memory"])
+def test_files_that_were_read_are_no_memory_that_is_taken(folder, tmp_path, monkeypatch):
+    root = tmp_path / folder
+    root.mkdir(exist_ok=True)
+    names = ("memory.max", "memory.current") if not folder else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    for name, value in zip(names, (2**30, 900 * 2**20), strict=True):
+        (root / name).write_text(f"{value}\n")
+    (root / "memory.stat").write_text(f"anon 5\ninactive_file {600 * 2**20}\nactive_file 7\n")
+    monkeypatch.setattr(devices, "CGROUP", tmp_path)
+    assert devices.free_memory(torch.device("cpu")) == (1024 - 900 + 600) * 2**20
+    assert devices.memory(torch.device("cpu")) == 2**30

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+CGROUP = Path("/sys/fs/cgroup")
 BEHIND = 10  # of 19: how far a fit steps back behind the window
 BFLOAT16_VECTORS = ("AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX", "AVX10_1_512")  # oneDNN's names
 PYTORCH_WHEELS = "https://download.pytorch.org/whl/cu128"
@@ -90,7 +91,7 @@ def cores() -> int:
     """Return how many processor cores this process may use: the affinity mask, then the cgroup's quota."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = (CGROUP / "cpu.max").read_text().split()
         return max(1, min(allowed, round(int(quota) / int(period))))
     return allowed
 
@@ -100,9 +101,9 @@ def memory(device: torch.device) -> int | None:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[1])
     limits = [_physical_memory()]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
         with suppress(OSError, ValueError):
-            limits.append(int(Path(path).read_text()))
+            limits.append(int((CGROUP / name).read_text()))
     known = [limit for limit in limits if limit is not None]
     return min(known) if known else None
 
@@ -113,15 +114,25 @@ def free_memory(device: torch.device) -> int | None:
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + unused
     free = [_available_memory()]
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    for folder, limit, used in (
+        (CGROUP, "memory.max", "memory.current"),
+        (CGROUP / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
     ):
         with suppress(OSError, ValueError):
-            root = Path("/sys/fs/cgroup")
-            free.append(int((root / limit).read_text()) - int((root / used).read_text()))
+            taken = int((folder / used).read_text()) - _cached(folder)
+            free.append(int((folder / limit).read_text()) - taken)
     known = [one for one in free if one is not None]
     return max(0, min(known)) if known else None
+
+
+def _cached(folder: Path) -> int:
+    """Return how many bytes of a control group's memory are files that were read: these are given back when asked."""
+    with suppress(OSError, ValueError):
+        for line in (folder / "memory.stat").read_text().splitlines():
+            name, _, value = line.partition(" ")
+            if name == "inactive_file":
+                return int(value)
+    return 0
 
 
 def _available_memory() -> int | None:

@@ -35,14 +35,16 @@ def total_variation(problem: Problem, hidden: Problem) -> Generator[None, None, 
     held = problem.known() & ~hidden.known()
     if not bool(held.any()):
         return None
-    found: list[tuple[float, Tensor]] = []
+    good: list[tuple[float, Tensor]] = []  # so far, the heaviest first
+    least = float("inf")
     for x in variations(hidden, HEAVIEST):
         yield
-        found.append((float((problem.forward(x) - problem.y)[held].square().mean()), x))
-        if found[-1][0] > WORSE * min(error for error, _ in found):
+        error = float((problem.forward(x) - problem.y)[held].square().mean())
+        if error > WORSE * least:
             break
-    least = min(error for error, _ in found)
-    return next(x for error, x in found if error <= WORSE * least)
+        least = min(error, least)
+        good = [one for one in [*good, (error, x)] if one[0] <= WORSE * least]
+    return good[0][1]
 
 
 def variations(problem: Problem, weight: float) -> Iterator[Tensor]:
