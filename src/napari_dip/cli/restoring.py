@@ -9,6 +9,7 @@ import json
 import signal
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -335,10 +336,10 @@ def write(path: str, picture: io.Picture, provenance: dict[str, Any], *, overwri
     except (OSError, ValueError) as error:
         why = f"{path} could not be written: {error}"
         try:
-            spare = Path(tempfile.mkdtemp(prefix="napari-dip-")) / Path(path).name
+            spare = Path(tempfile.gettempdir(), f"{uuid.uuid4().hex[:8]}-{Path(path).name}")
             io.write(spare, picture, provenance=provenance)
         except (OSError, ValueError):
-            raise dip.RestorationError(f"{why}; nor could it be kept in {tempfile.gettempdir()}") from error
+            raise dip.RestorationError(f"{why}; nor could it be kept among the temporary files") from error
         raise dip.RestorationError(f"{why}; it is kept as {spare}") from error
 
 
