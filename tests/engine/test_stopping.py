@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -33,6 +34,22 @@ def test_every_rule_leaves_the_measurement_alone_and_scores_on_the_device(rule):
     assert score.shape == ()
     assert rule.floor <= rule.ceiling
     assert rule.every >= 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "said"),
+    [
+        (dip.FixedSteps, {"steps": 0}, "FixedSteps.steps is 0: it must be at least 1"),
+        (dip.FixedSteps, {"steps": -3}, "steps is -3"),
+        (dip.HeldOut, {"fraction": 0.7}, "fraction is 0.7: it must be at least 0.001 and at most 0.5"),
+        (dip.HeldOut, {"patience": "a"}, "patience is 'a'"),
+        (dip.HeldOut, {"reveal": float("nan")}, "reveal is nan"),
+        (dip.WindowedVariance, {"every": 0}, "every is 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_in_words(kind, settings, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        kind(**settings)
 
 
 def test_held_out_pixels_are_a_share_of_the_known_ones_in_all_channels_at_once():

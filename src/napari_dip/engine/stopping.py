@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, get_type_hints
 
 import numpy as np
 import torch
@@ -56,8 +58,20 @@ class StoppingRule(Protocol):
         ...
 
 
+class _Checked:
+    """A rule whose settings are within what its fields say, or it is refused in words."""
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            for said in getattr(hint, "__metadata__", ()):
+                value, low, high = getattr(self, name), said.get("min", -math.inf), said.get("max", math.inf)
+                if not isinstance(value, numbers.Real) or not low <= value <= high:
+                    upper = f" and at most {high:g}" if high < math.inf else ""
+                    raise ValueError(f"{type(self).__name__}.{name} is {value!r}: it must be at least {low:g}{upper}")
+
+
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOut(_Checked):
     """Some of the known pixels are hidden from the fit; their error in the averaged output is the score.
 
     Noise is independent of what the network has seen elsewhere, so this error falls while structure is learned
@@ -128,7 +142,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class WindowedVariance:
+class WindowedVariance(_Checked):
     """ES-WMV: the variance of the last outputs, lowest where the fit passes the image on its way to the noise.
 
     Source: Wang et al., "Early Stopping for Deep Image Prior", arXiv 2112.06074 (window 100, patience 1000).
@@ -157,7 +171,7 @@ class WindowedVariance:
 
 
 @dataclass(frozen=True)
-class MovingVariance:
+class MovingVariance(_Checked):
     """ES-EMV: an exponentially moving variance of the outputs, which needs no memory of them.
 
     Source: Wang et al., "Early Stopping for Deep Image Prior", arXiv 2112.06074 (weight 0.1, patience 1000).
@@ -191,7 +205,7 @@ class MovingVariance:
 
 
 @dataclass(frozen=True)
-class Discrepancy:
+class Discrepancy(_Checked):
     """The averaged output whose residual is as strong as the noise (V. A. Morozov's discrepancy principle, 1966).
 
     The noise is the task's, or estimated from the image, see `estimate_noise`. Nothing is hidden from the fit.
@@ -227,7 +241,7 @@ class Discrepancy:
 
 
 @dataclass(frozen=True)
-class BlurSharpness:
+class BlurSharpness(_Checked):
     """The step where the ratio of blur to sharpness of the outputs stops changing: for networks with spectral control.
 
     A test of convergence: it does not see noise being learned, which a controlled network must keep from doing. For
@@ -253,7 +267,7 @@ class BlurSharpness:
 
 
 @dataclass(frozen=True)
-class SteadyDetail:
+class SteadyDetail(_Checked):
     """The step where the ratio of blur to sharpness changes by a small share only: for networks with spectral control.
 
     As `BlurSharpness`, but sharpness is relative to the image's contrast and taken over a share of its pixels, and the
@@ -310,7 +324,7 @@ def _settling(
 
 
 @dataclass(frozen=True, eq=False)
-class OtherExposure:
+class OtherExposure(_Checked):
     """The averaged output that tells best what another exposure of the same scene shows: its noise is another.
 
     The other exposure may differ in gain and offset of each channel. For Python only: a form cannot hold an image.
@@ -351,7 +365,7 @@ class OtherExposure:
 
 
 @dataclass(frozen=True)
-class FixedSteps:
+class FixedSteps(_Checked):
     """So many steps, then stop: the averaged output at the end is the result."""
 
     steps: Steps = 1500
