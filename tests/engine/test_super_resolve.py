@@ -176,7 +176,7 @@ def test_a_psf_brings_the_result_nearer_to_the_truth(truth):
     low = degraded(whole, dip.Box(), (32, 32)) + np.random.default_rng(0).normal(0, 0.5, (32, 32))
     prior = dip.Prior(network=dip.Skip(down=(16,) * 4, up=16))
     plain, known = (
-        dip.restore(low, dip.SuperResolve(2, model=model), prior, dip.FixedSteps(300)).image
+        dip.restore(low, dip.SuperResolve(2, model=model), prior, dip.FixedSteps(600)).image
         for model in (None, dip.GaussianPSF(3.0))
     )
     assert known.shape == plain.shape == truth.shape
