@@ -135,7 +135,24 @@ def test_the_gradient_is_that_of_finite_differences_and_finite_on_flat_images():
 def test_an_amount_of_one_changes_nothing_and_none_leaves_the_base_where_it_is_flat():
     base = torch.linspace(0, 1, 20).repeat(1, 20, 1)
     detail = 0.1 * torch.randn(1, 20, 20, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(boosted(base, detail, 1.0), base + detail)
+    known = torch.ones_like(base, dtype=torch.bool)
+    assert torch.allclose(boosted(base, detail, known, 1.0), base + detail)
     flat = torch.full_like(base, 0.5)
-    assert torch.allclose(boosted(flat, detail, 0.0), flat)
-    assert torch.allclose(boosted(flat, torch.zeros_like(flat), 3.0), flat)
+    assert torch.allclose(boosted(flat, detail, known, 0.0), flat + detail.mean((1, 2), keepdim=True))
+    assert torch.allclose(boosted(flat, torch.zeros_like(flat), known, 3.0), flat)
+
+
+SMALL_PRIOR = dip.Prior(network=dip.Skip(down=(8, 8), up=8, skip=2), source=dip.Noise(channels=4))
+
+
+@pytest.mark.parametrize("amount", [0.0, 3.0])
+def test_the_mean_stays_where_the_base_has_another(amount):
+    """Few bright spots on a dark ground: a base of least absolute deviation does not see them."""
+    image = np.full((48, 48, 3), 20, np.float32) + np.random.default_rng(0).normal(0, 1, (48, 48, 3)).astype(np.float32)
+    image[::6, ::6] += [100, 60, 30]
+    image[10, 10] = np.nan
+    result = dip.restore(image, dip.Enhance(amount=amount, size=8), SMALL_PRIOR, dip.FixedSteps(100))
+    base = np.nanmean(image - result.residual, (0, 1))
+    assert abs(base / np.nanmean(image, (0, 1)) - 1).max() > 0.005, "else this would test nothing"
+    assert np.nanmean(result.image, (0, 1)) == pytest.approx(np.nanmean(image, (0, 1)), rel=1e-4)
+    np.testing.assert_allclose(dip.Enhance(amount=amount, size=8).applied(result), result.image, rtol=1e-4, atol=1e-3)

@@ -111,24 +111,28 @@ class Enhance:
             told, more = (
                 torch.from_numpy(scale.apply_difference(values)) for values in (base, np.where(missing, 0, detail))
             )
-            values = convert(scale.undo_difference(boosted(told, more, self.amount).numpy()), image.dtype)
+            sure = torch.from_numpy(~missing)
+            values = convert(scale.undo_difference(boosted(told, more, sure, self.amount).numpy()), image.dtype)
             image[axes.where(frame)] = axes.arrange(np.where(missing, shown, values))
         return image
 
 
-def boosted(base: Tensor, detail: Tensor, amount: float) -> Tensor:
+def boosted(base: Tensor, detail: Tensor, known: Tensor, amount: float) -> Tensor:
     """Return base + amount x detail, (C, *spatial), but on strong edges base + detail: there a boost would be a halo.
 
-    An edge is strong where the base changes by more from pixel to pixel than the detail is high.
+    An edge is strong where the base changes by more from pixel to pixel than the detail is high. A base has not quite
+    the mean of its image: what is added has the mean 0 over the known elements of each channel.
     """
     height = detail.square().mean()
     slope = torch.cat([_difference(base, axis) for axis in range(1, base.ndim)]).square().sum(0)
     near: Tensor = F.max_pool2d(slope.reshape(-1, 1, *slope.shape[-2:]), 2 * BESIDE + 1, 1, BESIDE).reshape(slope.shape)
     share = height / (height + near).clamp(min=torch.finfo(base.dtype).tiny)
-    enhanced: Tensor = base + (1 + (amount - 1) * share) * detail
-    return enhanced
+    boost = (amount - 1) * share * detail * known
+    axes = tuple(range(1, base.ndim))
+    mean = boost.sum(axes, keepdim=True) / known.sum(axes, keepdim=True).clamp(min=1)
+    return base + detail + (boost - mean)
 
 
 def _finished(base: Tensor, y: Tensor, known: Tensor, amount: float) -> Tensor:
     detail = torch.where(known.to(base.device), y.to(base) - base, 0.0)
-    return boosted(base, detail, amount)
+    return boosted(base, detail, known.to(base.device), amount)
