@@ -179,6 +179,10 @@ BAD = [
     (["denoise", "{noisy}", "-o", "a.tif", "--residual-out", "{noisy}", "--overwrite"], "different"),
     (["denoise", "{stack}", "-o", "out.tif", "--plane", "x"], "names no single plane of QYX"),
     (["denoise", "{stack}", "-o", "out.tif", "--plane", "1,2"], "names no single plane of QYX"),
+    (["denoise", "{noisy}", "-o", "out.tif", "--plane", "12"], "an image with the axes YX has no planes"),
+    (["denoise", "{noisy}", "-o", "out.tif", "--plane", "T=3"], "an image with the axes YX has no planes"),
+    (["denoise", "{colour}", "-o", "out.tif", "--plane", "1"], "the file says that it is one colour image"),
+    (["denoise", "{noisy}", "-o", "out.tif", "--each", "Z"], "--each Z is no axis of an image with the axes YX"),
     (["denoise", "{noisy}", "-o", "out.tif", "--truth", "unknown.npy"], "has no finite value"),
     (["denoise", "{noisy}", "-o", "nowhere/out.tif"], "nowhere"),
     (["denoise", "{text}", "-o", "out.tif"], "text.tif"),
@@ -198,7 +202,10 @@ def test_bad_input_is_one_line_exit_2_and_no_file(noisy, tmp_path, capsys, monke
     imageio.imwrite(tmp_path / "small.png", np.ones((9, 9), np.uint8))
     tifffile.imwrite(tmp_path / "stack.tif", np.ones((5, 32, 32), np.uint8), metadata=None)
     np.save(tmp_path / "unknown.npy", np.full((48, 40), np.nan))
-    names = {"noisy": noisy, "text": "text.tif", "small": "small.png", "stack": "stack.tif"}
+    tifffile.imwrite(
+        tmp_path / "colour.tif", np.ones((3, 32, 32), np.uint8), photometric="rgb", planarconfig="separate"
+    )
+    names = {name: f"{name}.tif" for name in ("text", "stack", "colour")} | {"noisy": noisy, "small": "small.png"}
     before = sorted(tmp_path.iterdir())
     assert run(*[word.format(**names) for word in words]) == 2
     err = capsys.readouterr().err

@@ -174,6 +174,7 @@ def choose_plane(picture: io.Picture, options: argparse.Namespace) -> io.Picture
         )
     axes = name_unknown(axes, options)
     picture = dataclasses.replace(picture, axes=axes)
+    check_axes(axes, options)
     if options.plane is not None:
         return io.take(picture, positions(options.plane, axes, shape, apart=frames_axis(options)))
     stacked = {axis: size for axis, size in zip(axes, shape, strict=True) if axis not in "YXCS"}
@@ -185,6 +186,16 @@ def choose_plane(picture: io.Picture, options: argparse.Namespace) -> io.Picture
             f"{first}={size // 2}, or --each {''.join(stacked)} for one fit per plane{volume}"
         )
     return picture
+
+
+def check_axes(axes: str, options: argparse.Namespace) -> None:
+    """Refuse to take a plane, or to fit one by one, along an axis that the image lacks."""
+    if options.plane is not None and set(axes) <= {*"YXCS", frames_axis(options)}:
+        colour = ": the file says that it is one colour image" if "S" in axes and not options.axes else ""
+        raise ValueError(f"--plane {options.plane}: an image with the axes {axes} has no planes to choose from{colour}")
+    for axis in options.each.upper().replace(",", ""):
+        if axis not in axes:
+            raise ValueError(f"--each {axis} is no axis of an image with the axes {axes}")
 
 
 def frames_axis(options: argparse.Namespace) -> str:
