@@ -187,6 +187,10 @@ BAD = [
     (["denoise", "{noisy}", "-o", "nowhere/out.tif"], "nowhere"),
     (["denoise", "{text}", "-o", "out.tif"], "text.tif"),
     (["denoise", "{noisy}", "-o", "out.tif", "--stack-out", "s.tif"], "--keep-every"),
+    (["denoise", "{noisy}", "-o", "out.tif", "--std-out", "s.tif", "--preset", "quick"], "there is one fit only"),
+    (["guided", "{noisy}", "-o", "out.tif", "--members-out", "s.tif", "--preset", "plain"], "there is no pilot"),
+    (["deconvolve", "{noisy}", "-o", "out.tif", "--std-out", "s.tif"], "only denoise, guided and inpaint"),
+    (["inpaint", "{noisy}", "-o", "out.tif", "--members-out", "s.tif"], "--members-out: there will be nothing to"),
     (["denoise", "{noisy}", "-o", "out.tif", "--device", "tpu"], "auto"),
     (["denoise", "{noisy}", "-o", "out.tif", "--truth", "{small}"], "shape"),
     (["denoise", "{noisy}", "-o", "out.png", "--dtype", "float32"], "PNG"),
@@ -406,9 +410,13 @@ def test_standard_deviation_and_members_are_written_or_why_not(tmp_path, capsys)
     assert tifffile.imread(std).min() > 0
     assert tifffile.imread(members).shape == (3, 64, 72)
     std.unlink()
-    assert run("denoise", noisy, "-o", tmp_path / "out.tif", *asked, "--preset", "quick") == 0
-    assert "std.tif was not written: there is one fit only" in capsys.readouterr().err
+    residual, report = tmp_path / "residual.tif", tmp_path / "r.json"
+    words = (*asked, "--stop", "FixedSteps(steps=3)", "--residual-out", residual, "--report", report)
+    assert run("denoise", noisy, "-o", tmp_path / "out.tif", *words) == 1
+    assert "std.tif was not written: there is no pilot to compare the fits with" in capsys.readouterr().err
     assert not std.exists()
+    assert residual.exists()
+    assert report.exists()
 
 
 def test_a_map_of_the_variance_is_read_and_says_it_all(noisy, tmp_path, capsys):

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 import napari_dip as dip
 from napari_dip import io
+from napari_dip.cli import FAILED
 from napari_dip.cli.quality import Comparison
 from napari_dip.cli.reading import read
 from napari_dip.engine import devices
@@ -58,12 +59,14 @@ def restore_file(options: argparse.Namespace) -> int:
     control = dip.Control()
     with signals_stop(control) as caught:
         restoration, scored = follow(picture, task, options, control, comparison)
-    save(scene, restoration, options)
+    is_all = save(scene, restoration, options)
     if options.report:
         truth = {"truth": comparison.report(restoration.image, scored)} if comparison else {}
         write_report(options.report, full_report(digest, restoration, options) | truth)
     summarise(restoration, comparison)
-    return 128 + caught[0] if caught else 0
+    if caught:
+        return 128 + caught[0]
+    return 0 if is_all else FAILED
 
 
 def check_outputs(options: argparse.Namespace, outputs: list[str]) -> None:
@@ -83,6 +86,21 @@ def check_outputs(options: argparse.Namespace, outputs: list[str]) -> None:
         raise ValueError("--outliers-out needs --outliers: nobody looks for them otherwise")
     if options.stack_out and not options.keep_every:
         raise ValueError("--stack-out needs --keep-every N: which outputs to keep")
+    for flag, path in (("--std-out", options.std_out), ("--members-out", options.members_out)):
+        if path and (why := why_no_std(options)):
+            raise ValueError(f"{flag}: there will be nothing to write: {why}")
+
+
+def why_no_std(options: argparse.Namespace) -> str:
+    """Return why it is certain before the fit that no standard deviation can be given; empty: it is not."""
+    if options.task not in (dip.Denoise, dip.Guided) and not getattr(options, "denoise_known", False):
+        return "only denoise, guided and inpaint --denoise-known can tell it from held-out pixels"
+    fits = next(len(preset.members) for preset in dip.PRESETS if preset.name == options.preset)
+    if not fits:
+        return f"with --preset {options.preset} there is no pilot to compare the fits with"
+    if fits == 1:
+        return f"with --preset {options.preset} there is one fit only, and no other one to compare it with"
+    return ""
 
 
 def build_task(options: argparse.Namespace, picture: io.Picture) -> dip.Task:
@@ -317,21 +335,23 @@ def signals_stop(control: dip.Control) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def save(picture: io.Picture, restoration: dip.Restoration, options: argparse.Namespace) -> None:
-    """Write the restored image, and the stack and residual where asked for."""
+def save(picture: io.Picture, restoration: dip.Restoration, options: argparse.Namespace) -> bool:
+    """Write the restored image and what was asked for beside it; return whether there was all of it."""
     report = restoration.report()
     provenance = {key: report[key] for key in PROVENANCE}
-    notes = list(restoration.notes)
+    notes, is_all = list(restoration.notes), True
     outputs = [(options.out, io.regridded(picture, restoration.image))]
     for name, path in ((name, getattr(options, name)) for name in BESIDE):
         if path and (made := beside(picture, restoration, name)) is not None:
             outputs.append((path, made))
         elif path:
+            is_all = False
             notes.append(f"{path} was not written: {restoration.fits[-1].no_std or 'there is nothing to write'}")
     for path, result in outputs:
         notes += write(path, result, provenance, overwrite=options.overwrite)
     for note in notes:
         print(f"napari-dip: {note}", file=sys.stderr)
+    return is_all
 
 
 def write(path: str, picture: io.Picture, provenance: dict[str, Any], *, overwrite: bool) -> tuple[str, ...]:
