@@ -36,3 +36,27 @@ def test_frames_without_a_pilot_are_left_out_of_its_weight(square):
     assert f"was {fine:.2f} in fine detail" in said
     assert "Skip fed with guide" in said
     assert "Skip fed with noise" in said
+
+
+def test_a_guide_an_early_stop_and_the_tasks_settings_are_told(square):
+    control = dip.Control()
+    for now in dip.iter_restore(square, dip.Guided(guide=square[::-1].copy()), preset="quick", control=control):
+        if now.step > 5:
+            control.stop()
+    said = dip.methods_text(now.restoration().report())
+    assert "restored with another image of the scene as a guide" in said
+    assert "task: Guided(guide=an array of 48 x 48" in said
+    assert "ended for: stopped by the user" in said
+    boosted = dip.restore(square, dip.Enhance(amount=3.0), stop=dip.FixedSteps(3))
+    said = dip.methods_text(boosted.report())
+    assert "Enhance(amount=3.0, size=4.0" in said
+    assert "not for quantification" in said
+    assert "from themselves alone" in said
+
+
+def test_what_was_done_before_the_fits_is_told(square):
+    square += np.random.default_rng(1).normal(0, 4, (48, 1)).astype(np.float32)
+    result = dip.restore(square, dip.Denoise(stripes="rows"), outliers=dip.Outliers(), preset="quick", max_steps=3)
+    said = dip.methods_text(result.report())
+    assert "Denoise(stripes=rows)" in said
+    assert "were taken off first" in said

@@ -202,3 +202,55 @@ def test_a_member_that_ends_between_two_looks_breaks_no_preview():
     first, second, third = (One(torch.full((1, 4, 4), value), value < 2) for value in (0.0, 2.0, 1.0))
     mixture = Mixture(None, pilot=Equal(), members=[first, second, third])
     assert float(mixture.average().mean()) == pytest.approx(0.5)
+
+
+def test_the_mask_of_a_masked_array_marks_what_is_missing():
+    image = square(48, 48)
+    masked = np.ma.masked_array(np.where(image > 150, 9999, image), mask=image > 150)
+    found = dip.restore(masked, **FAST)
+    told = dip.restore(masked.data, missing=masked.mask, **FAST)
+    np.testing.assert_array_equal(found.estimate, told.estimate)
+    assert dip.restore(masked, dip.Inpaint(), **FAST).filled.sum() == masked.mask.sum()
+
+
+def test_a_tensor_is_an_image_too():
+    image = square(32, 32)
+    found = dip.restore(torch.from_numpy(image), **FAST).image
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_array_equal(found, dip.restore(image, **FAST).image)
+
+
+def test_a_plane_marks_what_is_missing_in_all_planes_of_a_volume():
+    mask = np.zeros((48, 48), bool)
+    mask[3, 4] = True
+    filled = dip.restore(square(8, 48, 48), missing=mask, fill=True, axes="ZYX", **FAST).filled
+    assert filled[:, 3, 4].all()
+    assert filled.sum() == 8
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "said"),
+    [
+        ({"dtype": "uint8"}, ValueError, "dtype='uint8' is neither"),
+        ({"max_steps": 0}, ValueError, "max_steps=0: it must be above 0"),
+        ({"max_seconds": -1.0}, ValueError, "max_seconds=-1.0"),
+        ({"each": "Q"}, ValueError, "Q is no axis of an image with the axes YX"),
+        ({"task": "denoise"}, TypeError, "task='denoise' is no task"),
+        ({"task": dip.Denoise}, TypeError, "is no task: give one such as Denoise()"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused_at_once(settings, kind, said):
+    with pytest.raises(kind) as refused:
+        dip.iter_restore(np.zeros((32, 32)), **settings)
+    assert said in str(refused.value)
+
+
+def test_a_number_is_no_law_of_noise_but_a_colour():
+    with pytest.raises(TypeError, match="Gaussian"):
+        dip.Denoise(noise=15)
+    assert dip.Inpaint(mask_colour=255).colour == dip.Inpaint(mask_colour="255").colour
+    assert dip.Inpaint(mask_colour=(255, 0, 0)).colour == dip.Inpaint(mask_colour="#ff0000").colour
+
+
+def test_of_a_constant_image_there_is_nothing_to_restore():
+    assert "All values are the same" in dip.check(np.full((64, 64), 7, np.uint16)).against[0]

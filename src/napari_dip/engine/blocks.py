@@ -173,7 +173,8 @@ class Axes:
         """Return values shaped as the image, from an array shaped as it, as it without channels, or as its plane."""
         everything = tuple(range(len(self.shape)))
         pixels = tuple(axis for axis in everything if self.letters[axis] not in "CS")
-        for axes in (everything, pixels, self.spatial):
+        plane = tuple(axis for axis in self.spatial if self.letters[axis] in "YX")
+        for axes in (everything, pixels, self.spatial, plane):
             if values.shape == tuple(self.shape[axis] for axis in axes):
                 return np.broadcast_to(
                     values.reshape([self.shape[axis] if axis in axes else 1 for axis in everything]), self.shape

@@ -42,13 +42,17 @@ def _text(report: Mapping[str, Any]) -> str:
     piloted = [fit for fit in fits if fit["pilot"]]
     shrunk = 0.0
     sentences = [
-        f"Images were restored from themselves alone with napari-dip {report['version']} (task: "
-        f"{settings['task']['name']}; PyTorch {report['torch']}, {report['device']}, {report['precision']}, "
+        f"Images were restored {_from(settings['task'])} with napari-dip {report['version']} (task: "
+        f"{_words(settings['task'])}; PyTorch {report['torch']}, {report['device']}, {report['precision']}, "
         f"{report['threads']} threads, seed {report['seed']}), by the deep image prior [1].",
         _networks(fits),
-        f"Each fit ended by the rule {settings['stop']['name']}; the kept steps were "
+        f"The stopping rule was {settings['stop']['name']}; the fits ended for: "
+        f"{'; '.join(dict.fromkeys(fit['ended'] for fit in fits))}. The kept steps were "
         f"{_list(fit['best_step'] for fit in fits)} of {_list(fit['last_step'] for fit in fits)}.",
     ]
+    sentences += _before(report, fits)
+    if settings["task"]["name"] == "Enhance":
+        sentences.append("Detail was made stronger for the eye: the result is not for quantification.")
     if piloted:
         fine, rest = (_mean(fit["pilot"][band] for fit in piloted) for band in (0, 1))
         shrunk = _mean(fit["collaborative"] for fit in piloted)
@@ -80,6 +84,31 @@ def _text(report: Mapping[str, Any]) -> str:
         sentences.append(f"Residual: {'; '.join(verdicts)}.")
     references = [DIP, SPECTRAL, *([RIDGE] if piloted else []), *([BM3D] if shrunk else [])]
     return " ".join(sentences) + "\n\n" + "\n".join(f"[{n}] {one}" for n, one in enumerate(references, 1))
+
+
+def _from(task: Mapping[str, Any]) -> str:
+    return "with another image of the scene as a guide" if task.get("guide") else "from themselves alone"
+
+
+def _words(value: Any) -> str:
+    """Return a setting as it may stand in a text: what is not set is left out, of an array its shape is told."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    if "sha256" in value:
+        return f"an array of {_times(value['shape'])}"
+    told = [f"{name}={_words(one)}" for name, one in value.items() if name != "name" and one not in (None, "", "none")]
+    return f"{value['name']}({', '.join(told)})" if told else str(value["name"])
+
+
+def _before(report: Mapping[str, Any], fits: list[Mapping[str, Any]]) -> list[str]:
+    """Return what was done to the measurement before the fits, in sentences."""
+    said = []
+    if any(fit["stripes"] for fit in fits):
+        most = max(fit["stripes"] or 0.0 for fit in fits)
+        said.append(f"Offsets of lines, {most:.3g} in root mean square at most, were taken off first.")
+    if report["outliers"]:
+        said.append(f"{report['outliers']} values were flagged as outliers and replaced.")
+    return said
 
 
 def _parts(fits: list[Mapping[str, Any]]) -> str:

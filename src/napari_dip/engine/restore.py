@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from napari_dip.engine import devices
 from napari_dip.engine.arrays import check_arrays, has_image
@@ -157,22 +158,27 @@ def iter_restore(
     """
     chosen = choose_preset(preset)
     task = Denoise() if task is None else task
+    if isinstance(task, type) or not hasattr(task, "problem"):
+        raise TypeError(f"task={task!r} is no task: give one such as Denoise()")
+    if dtype not in ("source", "float32"):
+        raise ValueError(f"dtype={dtype!r} is neither 'source' nor 'float32'")
     letter = _frames(task)
+    hidden = np.ma.getmaskarray(image) if isinstance(image, np.ma.MaskedArray) else None
     values, axes_ = _checked(image, axes, each, letter)
     if isinstance(task, Deblock) and "C" in axes_.letters:
         axes_ = axes_.apart  # only the samples of a colour come from one JPEG together
     merged = None
     made = np.dtype(values.dtype if dtype == "source" else np.float32).newbyteorder("=")
     if isinstance(task, Denoise) and letter:
-        gaps = () if missing is None else (axes_.broadcast(missing),)
+        gaps = tuple(axes_.broadcast(mask) for mask in (missing, hidden) if mask is not None)
         merged = merge(values, axes_.together, letter, Missing(axes_.together, gaps, saturation))
         law = law_of_mean(task.noise, merged.count, axes_.letters.index(letter), len(axes_.letters))
         task = dataclasses.replace(task, noise=law)
-        values, axes_, missing = merged.image, axes_.without(letter), merged.unknown
+        values, axes_, missing, hidden = merged.image, axes_.without(letter), merged.unknown, None
     grid = _grid(task, axes_, out, made)
     check_arrays(task, axes_, grid)
     chosen = guided(chosen) if has_image(task) else chosen
-    masks = [axes_.broadcast(mask) for mask in (missing, task.mask) if mask is not None]
+    masks = [axes_.broadcast(mask) for mask in (missing, hidden, task.mask) if mask is not None]
     colour = task.colour if isinstance(task, Inpaint) else None
     if colour is not None and axes_ != axes_.together:  # a frame has one channel: it does not show the colour
         masks.append(_coloured(values, axes_.together, colour))
@@ -257,7 +263,10 @@ def _frames(task: Task) -> str:
 
 def _checked(image: Any, axes: str | None, each: str, frames: str = "") -> tuple[Any, Axes]:
     """Return the image and its axes; that of the frames of one scene, where there is one, is repeated."""
-    if not hasattr(image, "dtype") or not hasattr(image, "shape"):
+    if isinstance(image, torch.Tensor):
+        image = image.detach().cpu()
+    is_array = hasattr(image, "dtype") and hasattr(image, "shape")
+    if not is_array or isinstance(image, (torch.Tensor, np.ma.MaskedArray)):
         _check_shapes(image)
         image = np.asarray(image)
     kind = np.dtype(image.dtype)
@@ -265,7 +274,10 @@ def _checked(image: Any, axes: str | None, each: str, frames: str = "") -> tuple
         raise TypeError("The image is complex: restore its real part, imaginary part or magnitude")
     if kind.kind not in "biuf":
         raise TypeError(f"An image of dtype {kind} has no intensities to restore")
-    return image, _with_frames(axes, tuple(image.shape), each, frames)
+    found = _with_frames(axes, tuple(image.shape), each, frames)
+    if strange := "".join(sorted(set(each.upper()) - set(found.letters))):
+        raise ValueError(f"each={each!r}: {strange} is no axis of an image with the axes {found.letters}")
+    return image, found
 
 
 def _check_shapes(images: Any) -> None:

@@ -42,6 +42,12 @@ class Limits:
     seconds: float | None = None
     memory: float | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "seconds", "memory"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"max_{name}={value}: it must be above 0")
+
 
 @dataclass(eq=False, kw_only=True)
 class Run:

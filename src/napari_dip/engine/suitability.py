@@ -89,6 +89,8 @@ def check(image: Any, axes: str | None = None, *, missing: Any = None, saturatio
 
 
 def _against(noise: NoiseModel | None, values: Array) -> tuple[str, ...]:
+    if values.min() == values.max():
+        return ("All values are the same: there is nothing to restore.",)
     if noise is None:
         return ("The noise cannot be told: fewer than 24 blocks of 8 x 8 px are wholly known. There is no pilot.",)
     low, high = np.percentile(values, [5, 95])  # without the brightest: faint structure counts too

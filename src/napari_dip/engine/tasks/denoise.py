@@ -40,6 +40,8 @@ class Denoise:
     ] = None
 
     def __post_init__(self) -> None:
+        if self.noise is not None and not hasattr(self.noise, "slope"):
+            raise TypeError(f"noise={self.noise!r} is no law of noise: give one such as Gaussian({self.noise!r})")
         if self.frames is not None and (len(self.frames) != 1 or not self.frames.isalpha()):
             raise ValueError(f"frames = {self.frames!r} is no letter of an axis, such as 'T'")
         if self.stripes not in get_args(Stripes):

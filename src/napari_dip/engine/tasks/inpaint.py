@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
+import numpy as np
 from torch import Tensor
 
 from napari_dip.engine.marking import Colour, colour_of
@@ -36,6 +37,9 @@ class Inpaint:
     denoise_known: Annotated[bool, {"tooltip": "Restore the known pixels too, else they stay exactly"}] = False
 
     def __post_init__(self) -> None:
+        colour: Any = self.mask_colour
+        if not isinstance(colour, str):  # numbers
+            object.__setattr__(self, "mask_colour", ",".join(map(str, np.atleast_1d(colour).tolist())))
         self.colour  # noqa: B018  refused now, and not when a run begins
 
     @property
