@@ -191,6 +191,9 @@ BAD = [
     (["guided", "{noisy}", "-o", "out.tif", "--members-out", "s.tif", "--preset", "plain"], "there is no pilot"),
     (["deconvolve", "{noisy}", "-o", "out.tif", "--std-out", "s.tif"], "only denoise, guided and inpaint"),
     (["inpaint", "{noisy}", "-o", "out.tif", "--members-out", "s.tif"], "--members-out: there will be nothing to"),
+    (["denoise", "{noisy}", "-o", "out.tif", "--offset", "0"], "--offset needs --gain"),
+    (["denoise", "{noisy}", "-o", "out.tif", "--offset", "9", "--read-noise", "3"], "--offset needs --gain"),
+    (["denoise", "{noisy}", "-o", "out.tif", "--offset", "9", "--variance", "{noisy}"], "--variance says it all"),
     (["denoise", "{noisy}", "-o", "out.tif", "--device", "tpu"], "auto"),
     (["denoise", "{noisy}", "-o", "out.tif", "--truth", "{small}"], "shape"),
     (["denoise", "{noisy}", "-o", "out.png", "--dtype", "float32"], "PNG"),
@@ -452,6 +455,12 @@ def starfield(path, gain, **cards):
         ),
         (5.0, (), None, "not used, the image has another"),
         (5.0, ("--gain", 2.0), {"name": "PoissonGaussian", "gain": 2.0, "read_noise": 0.0, "offset": 0.0}, ""),
+        (
+            0.5,
+            ("--offset", 1),
+            {"name": "PoissonGaussian", "gain": 2.0, "read_noise": 12.0, "offset": 1.0},
+            "GAIN = 0.5, RDNOISE = 6",
+        ),
         (5.0, ("--read-noise", 30), {"name": "Gaussian", "sigma": 30.0}, ""),
     ],
 )

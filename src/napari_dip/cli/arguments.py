@@ -146,7 +146,9 @@ def add_fields(parser: argparse.ArgumentParser, task: type) -> None:
             noise.add_argument("--gain", type=_finite, metavar="G", help="units per electron: shot noise")
             noise.add_argument("--read-noise", type=_finite, metavar="R", help="standard deviation without light")
             noise.add_argument("--variance", metavar="FILE", help="variance of every value: instead of these")
-            noise.add_argument("--offset", type=_finite, default=0.0, metavar="O", help="value without light")
+            noise.add_argument(
+                "--offset", type=_finite, metavar="O", help="value without light, with a gain: default 0"
+            )
         elif role(hint) is Role.FILE:
             continue
         elif role(hint) is Role.AXIS:

@@ -127,16 +127,18 @@ def build_task(options: argparse.Namespace, picture: io.Picture) -> dip.Task:
 def noise_of(options: argparse.Namespace, picture: io.Picture) -> dip.NoiseLaw | None:
     """Return the noise that the flags give, or else the file where the image agrees; None: told from the image."""
     if options.variance:
-        if options.gain is not None or options.read_noise is not None:
-            raise ValueError("--variance says it all: leave out --gain and --read-noise")
+        if {options.gain, options.read_noise, options.offset} != {None}:
+            raise ValueError("--variance says it all: leave out --gain, --read-noise and --offset")
         return dip.VarianceMap(read_plane(options.variance, options).pixels)
     if options.gain is not None:
-        return dip.PoissonGaussian(options.gain, options.read_noise or 0.0, options.offset)
+        return dip.PoissonGaussian(options.gain, options.read_noise or 0.0, options.offset or 0.0)
+    if options.offset is not None and (options.read_noise is not None or picture.detector is None):
+        raise ValueError("--offset needs --gain: without shot noise it has no effect")
     if options.read_noise is not None:
         return dip.Gaussian(options.read_noise)
     if (said := picture.detector) is None:
         return None
-    law = dip.PoissonGaussian(said.gain, said.read_noise, options.offset)
+    law = dip.PoissonGaussian(said.gain, said.read_noise, options.offset or 0.0)
     ratio = None
     if picture.axes.endswith("YX"):
         planes = picture.pixels.reshape(-1, *picture.pixels.shape[-2:])
