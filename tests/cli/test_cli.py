@@ -89,6 +89,12 @@ def test_stack_and_residual_are_written_too(noisy, tmp_path):
     assert np.allclose(restored + removed, imageio.imread(noisy), atol=0.51)
 
 
+def test_a_stack_of_a_fit_that_ended_too_early_is_not_written_and_that_is_said(noisy, tmp_path, capsys):
+    words = ("--keep-every", 50, "--stack-out", tmp_path / "stack.tif", "--preset", "quick", "--max-steps", 2)
+    assert run("denoise", noisy, "-o", tmp_path / "out.tif", *words) == 1
+    assert "stack.tif was not written: there is nothing to write" in capsys.readouterr().err
+
+
 def test_a_stack_needs_a_word_and_then_does_what_it_says(tmp_path, capsys):
     stack = np.random.default_rng(0).integers(0, 1000, (4, 20, 24), dtype=np.uint16)
     path, out = tmp_path / "stack.ome.tif", tmp_path / "out.tif"

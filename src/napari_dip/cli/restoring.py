@@ -348,7 +348,8 @@ def save(picture: io.Picture, restoration: dip.Restoration, options: argparse.Na
             outputs.append((path, made))
         elif path:
             is_all = False
-            notes.append(f"{path} was not written: {restoration.fits[-1].no_std or 'there is nothing to write'}")
+            why = restoration.fits[-1].no_std if name in ("std_out", "members_out") else ""
+            notes.append(f"{path} was not written: {why or 'there is nothing to write'}")
     for path, result in outputs:
         notes += write(path, result, provenance, overwrite=options.overwrite)
     for note in notes:
