@@ -200,6 +200,11 @@ BAD = [
     (["denoise", "{noisy}", "-o", "out.tif", "--offset", "0"], "--offset needs --gain"),
     (["denoise", "{noisy}", "-o", "out.tif", "--offset", "9", "--read-noise", "3"], "--offset needs --gain"),
     (["denoise", "{noisy}", "-o", "out.tif", "--offset", "9", "--variance", "{noisy}"], "--variance says it all"),
+    (["denoise", "{noisy}", "-o", "out.tif", "--frames", "T"], "image with the axes YX: name it with --axes"),
+    (["denoise", "{noisy}", "-o", "out.tif", "--axes", "TYX"], "TYX is 3 letters for the 2 axes of"),
+    (["check", "{noisy}", "--axes", "TYX"], "TYX is 3 letters for the 2 axes of"),
+    (["check", "four.npy"], "say what its 4 axes are, as --axes ZYX"),
+    (["fbc", "four.npy", "--reference", "four.npy"], "say what its 4 axes are, as --axes ZYX"),
     (["denoise", "{noisy}", "-o", "out.tif", "--device", "tpu"], "auto"),
     (["denoise", "{noisy}", "-o", "out.tif", "--truth", "{small}"], "shape"),
     (["denoise", "{noisy}", "-o", "out.png", "--dtype", "float32"], "PNG"),
@@ -214,6 +219,7 @@ def test_bad_input_is_one_line_exit_2_and_no_file(noisy, tmp_path, capsys, monke
     (tmp_path / "text.tif").write_text("no image")
     imageio.imwrite(tmp_path / "small.png", np.ones((9, 9), np.uint8))
     tifffile.imwrite(tmp_path / "stack.tif", np.ones((5, 32, 32), np.uint8), metadata=None)
+    np.save(tmp_path / "four.npy", np.ones((4, 4, 32, 32)))
     np.save(tmp_path / "unknown.npy", np.full((48, 40), np.nan))
     tifffile.imwrite(
         tmp_path / "colour.tif", np.ones((3, 32, 32), np.uint8), photometric="rgb", planarconfig="separate"
@@ -527,7 +533,7 @@ def test_frames_of_one_scene_are_written_as_one_image(tmp_path, capsys):
     assert run("denoise", tmp_path / "p.npy", "-o", tmp_path / "one.npy", *words) == 0
     assert np.load(tmp_path / "one.npy").shape == (48, 48)
     assert run("denoise", tmp_path / "s.tif", "-o", tmp_path / "two.tif", "--frames", "P", "--axes", "TYX") == 2
-    assert "frames='P' is no axis" in capsys.readouterr().err
+    assert "--frames P is no axis of an image with the axes TYX: name it with --axes" in capsys.readouterr().err
 
 
 def test_super_resolve_writes_finer_pixels_where_the_old_ones_were(tmp_path, capsys):
@@ -598,7 +604,7 @@ def test_a_guide_is_read_from_its_file(noisy, tmp_path, capsys):
     assert run("guided", noisy, "--guide", tmp_path / "small.png", "-o", out, "--overwrite") == 2
     assert "A guide of shape (20, 20) does not fit" in capsys.readouterr().err
     assert run("guided", noisy, "-o", out, "--overwrite") == 2
-    assert "Guided needs guide=" in capsys.readouterr().err
+    assert "--guide FILE is missing: Another image of the scene" in capsys.readouterr().err
 
 
 def test_deblock_takes_the_tables_of_the_file_and_refuses_what_is_no_jpeg(noisy, tmp_path, capsys):

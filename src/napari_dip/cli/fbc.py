@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import napari_dip as dip
-from napari_dip.cli.reading import read
+from napari_dip.cli.reading import lettered, read
 from napari_dip.engine.problem import Array
 
 BAR = 40  # characters for an amplitude of 1
@@ -22,10 +22,10 @@ def run(options: argparse.Namespace) -> int:
     if options.out:
         check_out(options.out, overwrite=options.overwrite)
     image, reference = read(options.image), read(options.reference)
-    axes = (options.axes or reference.axes or image.axes).upper() or None
     if options.published:
         rows = published(image.pixels, reference.pixels, options.bands or 5)
     else:
+        axes = lettered(options.reference, reference.pixels.shape, options.axes or reference.axes or image.axes)
         rows = measured(image.pixels, reference.pixels, options.bands or 8, axes)
     print(table(rows))
     if options.out:
@@ -43,7 +43,7 @@ def check_out(path: str, *, overwrite: bool) -> None:
         raise ValueError(f"{path} is there already: choose another name, or replace it with --overwrite")
 
 
-def measured(image: Array, reference: Array, bands: int, axes: str | None) -> list[dict[str, Any]]:
+def measured(image: Array, reference: Array, bands: int, axes: str) -> list[dict[str, Any]]:
     """Return a row for each band of each channel."""
     found = dip.fbc(image, reference, bands=bands, axes=axes)
     return [

@@ -24,9 +24,8 @@ import napari_dip as dip
 from napari_dip import io
 from napari_dip.cli import FAILED
 from napari_dip.cli.quality import Comparison
-from napari_dip.cli.reading import read
-from napari_dip.engine import devices
-from napari_dip.engine.arrays import role
+from napari_dip.cli.reading import lettered, read
+from napari_dip.engine import arrays, devices
 from napari_dip.engine.blocks import name_axes
 from napari_dip.engine.problem import Role
 from napari_dip.io.record import plain
@@ -114,7 +113,10 @@ def build_task(options: argparse.Namespace, picture: io.Picture) -> dip.Task:
             values["tables"] = picture.compression and dip.JpegTables(**dataclasses.asdict(picture.compression))
             continue
         value = getattr(options, field.name)
-        kind = role(get_type_hints(options.task, include_extras=True)[field.name])
+        hint = get_type_hints(options.task, include_extras=True)[field.name]
+        kind = arrays.role(hint)
+        if kind in (Role.IMAGE, Role.KERNEL) and value is None and not arrays.notes(hint).get("optional"):
+            raise ValueError(f"--{field.name} FILE is missing: {arrays.notes(hint)['tooltip']}")
         if kind is Role.MASK and value is not None:
             mask = read_mask(value, options)
             value = ~mask if getattr(options, f"{field.name}_keeps") else mask
@@ -185,14 +187,8 @@ def check_formats(picture: io.Picture, options: argparse.Namespace) -> None:
 
 def choose_plane(picture: io.Picture, options: argparse.Namespace) -> io.Picture:
     """Return the plane that is to be restored, with axes that leave no doubt."""
-    axes = options.axes.upper() if options.axes else picture.axes
     shape = picture.pixels.shape
-    if len(axes) != len(shape):
-        raise ValueError(
-            f"{options.image} has shape {shape}: say what its {len(shape)} axes are, as --axes ZYX for depth, TYX "
-            f"for time or CYX for channels"
-        )
-    axes = name_unknown(axes, options)
+    axes = name_unknown(lettered(options.image, shape, options.axes or picture.axes), options)
     picture = dataclasses.replace(picture, axes=axes)
     check_axes(axes, options)
     if options.plane is not None:
@@ -209,8 +205,11 @@ def choose_plane(picture: io.Picture, options: argparse.Namespace) -> io.Picture
 
 
 def check_axes(axes: str, options: argparse.Namespace) -> None:
-    """Refuse to take a plane, or to fit one by one, along an axis that the image lacks."""
-    if options.plane is not None and set(axes) <= {*"YXCS", frames_axis(options)}:
+    """Refuse to take a plane, to fit one by one, or to join frames along an axis that the image lacks."""
+    frames = frames_axis(options)
+    if frames and frames not in axes:
+        raise ValueError(f"--frames {frames} is no axis of an image with the axes {axes}: name it with --axes")
+    if options.plane is not None and set(axes) <= {*"YXCS", frames}:
         colour = ": the file says that it is one colour image" if "S" in axes and not options.axes else ""
         raise ValueError(f"--plane {options.plane}: an image with the axes {axes} has no planes to choose from{colour}")
     for axis in options.each.upper().replace(",", ""):
