@@ -275,7 +275,7 @@ def _checked(image: Any, axes: str | None, each: str, frames: str = "") -> tuple
     if kind.kind not in "biuf":
         raise TypeError(f"An image of dtype {kind} has no intensities to restore")
     found = _with_frames(axes, tuple(image.shape), each, frames)
-    if strange := "".join(sorted(set(each.upper()) - set(found.letters))):
+    if strange := "".join(sorted(set(each.upper()) - set(found.letters) - {"C"})):
         raise ValueError(f"each={each!r}: {strange} is no axis of an image with the axes {found.letters}")
     return image, found
 

@@ -43,10 +43,10 @@ class Limits:
     memory: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("steps", "seconds", "memory"):
+        for name, least in (("steps", 1), ("seconds", 0), ("memory", 0)):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"max_{name}={value}: it must be above 0")
+            if value is not None and not value >= least:
+                raise ValueError(f"max_{name}={value}: it must be at least {least}")
 
 
 @dataclass(eq=False, kw_only=True)
