@@ -1,6 +1,7 @@
 """Every stopping rule on the same recorded fits: how far its choice is from the best averaged output, and how soon.
 
     python benchmarks/stopping.py DATA --seeds 0,1,2      # records what is not there yet, then replays
+    python benchmarks/stopping.py DATA --hiding           # those with pixels held out, and not the others
     python benchmarks/stopping.py DATA --large            # three crops of 256 x 256, σ 25, held-out rule only
     python benchmarks/stopping.py DATA --table            # replays benchmarks/results/stopping.json
 
@@ -55,18 +56,22 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--large", action="store_true")
+    parser.add_argument("--hiding", action="store_true", help="record the fits with pixels held out only")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     results = opened(RESULTS, "records")
     if not options.table:
         for seed in options.seeds.split(","):
-            record_all(options.data, int(seed), results, large=options.large)
+            record_all(options.data, int(seed), results, options)
     for side in (SIDE, LARGE_SIDE):
         print(f"{side} x {side}", table(pick(results["records"], side)), "", sep="\n")
 
 
-def record_all(data: Path, seed: int, results: dict[str, Any], *, large: bool = False) -> None:
-    wanted = [("guided", HIDING), ("unguided", HIDING)] + ([] if large else [("unguided", SEEING)])
+def record_all(data: Path, seed: int, results: dict[str, Any], options: argparse.Namespace) -> None:
+    large = options.large
+    wanted = [("guided", HIDING), ("unguided", HIDING)]
+    if not large and not options.hiding:
+        wanted.append(("unguided", SEEING))
     for crop, noise, noisy, clean in large_cases(data) if large else cases(data):
         for fit, rules in wanted:
             name = f"{crop} {noise} {fit} {'hiding' if rules is HIDING else 'seeing'} seed {seed}"

@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 from small import fast, picture
 
 import napari_dip as dip
-from napari_dip.gui import inputs
+from napari_dip.gui import beside, inputs
 from napari_dip.gui.options import Advanced
 from napari_dip.gui.widget import DeepImagePrior
 
@@ -163,7 +163,6 @@ def test_a_lazy_stack_is_not_read_before_a_run(unplaced: DeepImagePrior, model: 
     assert said(unplaced) == "every plane: 6 fits"
     assert unplaced.run_button.isEnabled()
     assert "of 1,024 pixels of the shown plane" in unplaced.inputs.statement.text()
-    unplaced.inputs.labels.can_be_none = True
     model.layers.remove("holes")
     reads.clear()
     assert said(unplaced) == "every plane: 6 fits"
@@ -177,7 +176,7 @@ def test_of_many_values_the_shown_plane_is_looked_at(
     unplaced: DeepImagePrior, model: ViewerModel, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(inputs, "MANY", 3000)
-    monkeypatch.setattr(inputs, "MANY_LABELS", 3000)
+    monkeypatch.setattr(beside, "MANY_LABELS", 3000)
     model.add_image(picture(4, 32, 32), name="stack")
     values = np.zeros((4, 32, 32), int)
     values[1, 4:6, 4:6], values[2, 9, 9] = 2, 7

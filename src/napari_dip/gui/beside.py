@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Labels, Layer
 
 from napari_dip.engine.problem import Array, finer
-from napari_dip.gui.layers import Origin, level
+from napari_dip.gui.layers import Origin, level, shown_plane
 
+MANY_LABELS = 2**22  # of more in a plane, the values that there are are told from some
 ONE_PIXEL = 0.01  # px; layers whose corners differ by less lie on each other
 
 
@@ -68,16 +72,37 @@ def _size(shape: tuple[int, ...]) -> str:
 
 def beside(other: Image, source: Origin) -> Array:
     """Return of another image layer what belongs to what is restored, a copy; of colours every sample."""
-    values = level(other)
-    if other.ndim == len(source.transform["scale"]):
-        values = values[source.index[: other.ndim]]
-    return np.array(values)
+    return np.array(level(other)[_index(other, source)])
 
 
 def marked(labels: Labels, source: Origin, value: int | None) -> npt.NDArray[np.bool_]:
     """Return which pixels a labels layer marks of what is restored, a copy; value None: all that are not 0."""
-    values = level(labels)
-    if values.ndim == len(source.transform["scale"]):
-        values = values[source.index[: values.ndim]]
-    values = np.asarray(values)
+    values = np.asarray(level(labels)[_index(labels, source)])
     return np.array(values != 0) if value is None else np.array(values == value)
+
+
+def _index(other: Layer, source: Origin) -> tuple[int | slice, ...]:
+    """Return what of another layer's array belongs to what is restored; its pixels may be smaller."""
+    shape = source.array.shape
+    index = source.index[: len(source.transform["scale"])]
+    if other.ndim < len(index):  # it has the shown plane alone
+        shape = tuple(n for n, i in zip(shape, index, strict=False) if isinstance(i, slice))[-other.ndim :]
+        index = tuple(i for i in index if isinstance(i, slice))[-other.ndim :]
+    sizes = zip(level(other).shape, shape, index, strict=False)
+    return tuple(i if isinstance(i, int) else _finer_slice(i, new / old) for new, old, i in sizes)
+
+
+def _finer_slice(part: slice, ratio: float) -> slice:
+    """Return a slice of an axis as one of the same axis with smaller pixels."""
+    ends = (None if end is None else round(end * ratio) for end in (part.start, part.stop))
+    return slice(*ends)
+
+
+def label_values(labels: Labels, dims: Any) -> list[int]:
+    """Return the values other than 0 of a labels layer, of a large one in the shown plane; at most a dozen of them."""
+    values = level(labels)
+    if not isinstance(values, np.ndarray) or values.size > MANY_LABELS:
+        values = values[tuple(slice(None) if at < 0 else at for at in shown_plane(labels, dims))]
+    step = max(1, math.ceil((values.size / MANY_LABELS) ** 0.5))
+    used = np.unique(np.asarray(values[::step, ::step]))
+    return [int(value) for value in used if value != 0][:12]

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 from weakref import ref
 
 import numpy as np
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QWidget
 
 import napari_dip as dip
 from napari_dip.engine.problem import Role
-from napari_dip.gui.beside import beside, marked, mismatch
+from napari_dip.gui.beside import beside, label_values, marked, mismatch
 from napari_dip.gui.editors import caption, guard_wheel
 from napari_dip.gui.form import CHOICES, ChoiceEdit, Row, image_fields, mask_fields
+from napari_dip.gui.layer_combo import LayerCombo
 from napari_dip.gui.layers import (
     FRAMES,
     Origin,
+    Part,
     depth,
     describe,
     frames_axis,
@@ -30,49 +31,11 @@ from napari_dip.gui.layers import (
     origin,
     shown_plane,
 )
-from napari_dip.io.record import KEY
+from napari_dip.gui.region import WHOLE, RegionCombo
 
 SOON = 60  # ms; changes that come together are looked at once
 MANY = 2**24  # values; of more, the window looks at the shown plane alone
-MANY_LABELS = 2**22  # of more in a plane, the values that there are are told from some
-
-
-class LayerCombo(QComboBox):
-    """The layers of one kind; keeps its choice while layers come, go and are renamed."""
-
-    def __init__(self, kind: type[Layer], tooltip: str, *, can_be_none: bool = False) -> None:
-        super().__init__()
-        self.kind, self.can_be_none = kind, can_be_none
-        self.refs: list[Callable[[], Layer | None]] = []
-        self.setToolTip(tooltip)
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(12)
-        guard_wheel(self)
-
-    @property
-    def layer(self) -> Any:
-        """The chosen layer, or None."""
-        index = self.currentIndex()
-        return self.refs[index]() if 0 <= index < len(self.refs) else None
-
-    @layer.setter
-    def layer(self, layer: Layer) -> None:
-        self.setCurrentIndex([one() for one in self.refs].index(layer))
-
-    def refresh(self, layers: Any, but: Layer | None = None) -> None:
-        """Show the layers of a list but for one, the topmost first; a choice that is gone gives way to the active."""
-        chosen = self.layer
-        found = [layer for layer in reversed(layers) if type(layer) is self.kind and layer is not but]
-        first = (chosen,) if self.can_be_none else (chosen, layers.selection.active)
-        others = [layer for layer in found if self.kind is not Labels or KEY not in layer.metadata]  # no run's marks
-        wanted = [layer for layer in first if layer in found] + ([None] if self.can_be_none else others)
-        self.blockSignals(True)
-        self.clear()
-        self.refs = [_nothing] * self.can_be_none + [ref(layer) for layer in found]
-        self.addItems(["none"] * self.can_be_none + [layer.name for layer in found])
-        self.blockSignals(False)
-        self.setCurrentIndex([one() for one in self.refs].index(wanted[0]) if wanted else -1)
-        self.currentIndexChanged.emit(self.currentIndex())
+NONE = ("none",)  # the entry of a layer that need not be
 
 
 class Inputs(QWidget):
@@ -96,6 +59,8 @@ class Inputs(QWidget):
         for box in (self.every, self.volume, self.frames):
             box.toggled.connect(partial(self._ticked, box))
         self.task_edit.changed.connect(self.soon)
+        self.region.currentIndexChanged.connect(self.soon)
+        self.region.moved.connect(self.soon)
         self.labels.currentIndexChanged.connect(self._labels_chosen)
         self.values.currentIndexChanged.connect(self.soon)
         self.image.currentIndexChanged.connect(self._refresh_others)
@@ -115,12 +80,13 @@ class Inputs(QWidget):
         )
         self.task_edit = ChoiceEdit(CHOICES[dip.Task])
         self.task_edit.column.setContentsMargins(0, 0, 0, 0)
+        self.region = RegionCombo(self.viewer)
         self.labels = LayerCombo(Labels, "The labels layer that marks missing pixels: paint what is to be filled")
         self.values = QComboBox()
         self.values.setToolTip("Which values of the labels layer mark missing pixels")
         guard_wheel(self.values)
         self.others = {  # of each task's fields that another image layer supplies
-            (task, row.name): LayerCombo(Image, row.tooltip, can_be_none=row.options.get("optional", False))
+            (task, row.name): LayerCombo(Image, row.tooltip, fixed=NONE if row.options.get("optional") else ())
             for task in self.task_edit.classes
             for row, _ in image_fields(task)
         }
@@ -135,6 +101,7 @@ class Inputs(QWidget):
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         grid.addRow(caption("Image", self.image.toolTip()), self.image)
+        grid.addRow(caption("Region", self.region.toolTip()), self.region)
         grid.addRow(self.every)
         grid.addRow(self.volume)
         grid.addRow(self.frames)
@@ -183,12 +150,21 @@ class Inputs(QWidget):
         return layer is not None and layer.ndim > 2 and self.task_edit.chosen is dip.Denoise
 
     def origin(self) -> Origin:
-        """Return what is restored; there must be an image layer."""
-        return self._saturated(origin(self.image.layer, self.plane, is_volume=self.is_volume, frames=self.frames_axis))
+        """Return what is restored; there must be an image layer. ValueError where none of it lies in the region."""
+        return self._saturated(
+            origin(self.image.layer, self.plane, is_volume=self.is_volume, frames=self.frames_axis, part=self.part())
+        )
 
     def shown(self) -> Origin:
-        """Return the shown plane of what is restored; there must be an image layer."""
-        return self._saturated(origin(self.image.layer, shown_plane(self.image.layer, self.viewer.dims)))
+        """Return the shown plane of what is restored; there must be an image layer. Errors as of `origin`."""
+        return self._saturated(
+            origin(self.image.layer, shown_plane(self.image.layer, self.viewer.dims), part=self.part())
+        )
+
+    def part(self) -> Part:
+        """Return the region of the image layer that is restored, by axis."""
+        plane = shown_plane(self.image.layer, self.viewer.dims)
+        return self.region.part(self.image.layer, plane, self.task_edit.value.align)
 
     def _saturated(self, found: Origin) -> Origin:
         if self.saturation is None:
@@ -229,8 +205,17 @@ class Inputs(QWidget):
 
     def place(self) -> str:
         """Return what a run will restore, in words; empty for a single image."""
+        if self.image.layer is None:
+            return ""
+        source = self.origin()
+        region = ""
+        if source.region:
+            region = "the region of " + " x ".join(f"{stop - start:,}" for start, stop in source.region) + " px"
+        return ", ".join(filter(None, [self._planes(), region]))
+
+    def _planes(self) -> str:
         layer = self.image.layer
-        if layer is None or layer.ndim == 2:
+        if layer.ndim == 2:
             return ""
         if (axis := self.frames_axis) is not None:
             return f"{level(layer).shape[axis]:,} exposures of one scene: one image"
@@ -264,7 +249,7 @@ class Inputs(QWidget):
         """Return why another image that the task takes will not do; ValueError where the task itself says so."""
         for row, kind in image_fields(type(task)):
             combo = self.others[type(task), row.name]
-            if combo.layer is None and not combo.can_be_none:
+            if combo.layer is None and not combo.fixed:
                 return f"Open the {row.label.lower()} too, as an image layer of its own. {row.tooltip}."
             if combo.layer is None:
                 continue
@@ -298,6 +283,8 @@ class Inputs(QWidget):
 
     @property
     def _here(self) -> str:
+        if self.region.currentText() != WHOLE:
+            return " in the region"
         layer = self.image.layer
         whole = self.is_every or self.is_volume
         return " on this plane" if layer is not None and layer.ndim > 2 and not whole else ""
@@ -333,7 +320,10 @@ class Inputs(QWidget):
         layer, labels = self.image.layer, self.labels.layer
         if layer is None or labels is None or mismatch(labels, layer, shown_plane(layer, self.viewer.dims)):
             return "Pixels that are NaN, infinite or saturated are filled."
-        looked_at = self._looked_at()
+        try:
+            looked_at = self._looked_at()
+        except ValueError as error:  # nothing lies in the region
+            return str(error)
         mask = self.mask(looked_at)
         count = int(np.count_nonzero(mask))
         where = "" if looked_at.index == self.origin().index else " of the shown plane"
@@ -342,7 +332,7 @@ class Inputs(QWidget):
     def _offer_values(self) -> None:
         """List the label values that there are, and keep the choice, wherever that is painted."""
         labels, chosen = self.labels.layer, self.values.currentData()
-        used = _values(labels, self.viewer.dims) if labels is not None else []
+        used = label_values(labels, self.viewer.dims) if labels is not None else []
         if labels is not None and chosen and chosen not in used:
             used = sorted([*used, chosen])
         offered = [(None, "every value except 0"), *[(value, f"value {value} only") for value in used]]
@@ -363,6 +353,7 @@ class Inputs(QWidget):
         """Take in that the layer list has changed."""
         self.image.refresh(self.viewer.layers)
         self.labels.refresh(self.viewer.layers)
+        self.region.refresh(self.viewer.layers)
         self._refresh_others()
 
     def _refresh_others(self, *_: object) -> None:
@@ -374,7 +365,7 @@ class Inputs(QWidget):
         labels = self.labels.layer
         if self.watched is None or self.watched() is not labels:
             self.values.clear()  # another layer's
-        self.unwatch()
+        self._unwatch_labels()
         if labels is not None:
             self.watched = ref(labels)
             for event in _painting(labels):
@@ -382,30 +373,21 @@ class Inputs(QWidget):
         self.soon()
 
     def unwatch(self) -> None:
+        """Listen to no layer any more."""
+        self.region.unwatch()
+        self._unwatch_labels()
+
+    def _unwatch_labels(self) -> None:
         if self.watched is not None and (labels := self.watched()) is not None:
             for event in _painting(labels):
                 event.disconnect(self.soon)
         self.watched = None
 
 
-def _nothing() -> None:
-    """Stand for the layer of the entry "none"."""
-
-
 def _painting(labels: Labels) -> tuple[Any, ...]:
     events = labels.events
     moved = (events.scale, events.translate, events.rotate, events.shear, events.affine)
     return (events.data, events.paint, events.labels_update, *moved)
-
-
-def _values(labels: Labels, dims: Any) -> list[int]:
-    """Return the values other than 0 of a labels layer, of a large one in the shown plane; at most a dozen of them."""
-    values = level(labels)
-    if not isinstance(values, np.ndarray) or values.size > MANY_LABELS:
-        values = values[tuple(slice(None) if at < 0 else at for at in shown_plane(labels, dims))]
-    step = max(1, math.ceil((values.size / MANY_LABELS) ** 0.5))
-    used = np.unique(np.asarray(values[::step, ::step]))
-    return [int(value) for value in used if value != 0][:12]
 
 
 def _may_have_unknown(source: Origin) -> bool:

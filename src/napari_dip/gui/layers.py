@@ -32,6 +32,8 @@ FRAMES = "T"  # the letter of the axis of exposures, whatever it is called in th
 LOOK = ("colormap", "contrast_limits", "gamma", "interpolation2d", "interpolation3d", "blending", "opacity")
 
 Transform = dict[str, Any]
+Part = dict[int, slice]
+"""What is restored of some axes of a layer; of the others all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +47,8 @@ class Origin:
     array : array-like
         The layer's whole array, read only where it is restored.
     index : tuple
-        What is restored of it, per axis: a number where one plane is chosen, else a full slice.
+        What is restored of it, per axis: a number where one plane is chosen, else a slice, full where nothing is left
+        out.
     axes, each : str
         Of what is restored, for the engine.
     transform, look : dict
@@ -76,7 +79,15 @@ class Origin:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of what is restored; of exposures of one scene, of one of them."""
-        return tuple(n for n, i in zip(self.array.shape, self.index, strict=True) if isinstance(i, slice))
+        return tuple(length(i, n) for n, i in zip(self.array.shape, self.index, strict=True) if isinstance(i, slice))
+
+    @property
+    def region(self) -> list[list[int]]:
+        """Of a part, the first pixel and the one after the last along the sliced axes; empty where all is restored."""
+        if all(isinstance(i, int) or i == slice(None) for i in self.index):
+            return []
+        pairs = zip(self.array.shape, self.index, strict=True)
+        return [list(i.indices(n)[:2]) for n, i in pairs if isinstance(i, slice)]
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -121,7 +132,7 @@ class Origin:
     def read(self) -> Any:
         """Return what is restored, of one scene all exposures; of a lazy array only the chosen plane is read."""
         index = [slice(None) if axis == self.frames else i for axis, i in enumerate(self.index)]
-        return self.array if all(isinstance(i, slice) for i in index) else np.asarray(self.array[tuple(index)])
+        return self.array if all(i == slice(None) for i in index) else np.asarray(self.array[tuple(index)])
 
     def first(self, values: Any) -> Any:
         """Return what was read; of exposures of one scene the first."""
@@ -135,15 +146,17 @@ class Origin:
 
     def metadata(self, record: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
         """Return a result's: how it was made and, where its pixels are the source's, what the source's file said."""
+        if self.region:
+            return {KEY: {**record, "source": self.name, "region": self.region}}
         said = self.said if shape == self.shape else {}
         return {**said, KEY: {**record, "source": self.name}}
 
     def expand(self, values: Array) -> Array:
         """Return values with the layer's number of axes: a chosen plane has length 1 there."""
-        return values[tuple(None if isinstance(i, int) else i for i in self.index)]
+        return values[tuple(None if isinstance(i, int) else slice(None) for i in self.index)]
 
     def place(self, shape: tuple[int, ...]) -> Transform:
-        """Return the transform of values of some shape: the source's, moved to the chosen plane.
+        """Return the transform of values of some shape: the source's, moved to the chosen plane and part.
 
         On a grid with other pixels the edges of the field stay where they are, so that every position agrees.
         """
@@ -152,7 +165,8 @@ class Origin:
         for i in self.index[: len(self.transform["scale"])]:
             old, new = (1, 1) if isinstance(i, int) else next(sizes)
             ratios.append(old / new)
-            offset.append(i if isinstance(i, int) else (ratios[-1] - 1) / 2)  # of the first pixel's centre
+            start = i if isinstance(i, int) else i.start or 0
+            offset.append(start + (ratios[-1] - 1) / 2)  # of the first pixel's centre
         scale = self.transform["scale"] * np.array(ratios)
         return {**self.transform, "scale": scale, "translate": _physical(self.transform)(offset)}
 
@@ -201,8 +215,18 @@ def frames_axis(layer: Image, plane: tuple[int, ...]) -> int | None:
     return next(iter([axis for axis in found if letters[axis] == "T"] or found), None)
 
 
+def length(index: slice, size: int) -> int:
+    """Return how many elements of an axis a slice has."""
+    return len(range(*index.indices(size)))
+
+
 def origin(
-    layer: Image, plane: tuple[int, ...] | None, *, is_volume: bool = False, frames: int | None = None
+    layer: Image,
+    plane: tuple[int, ...] | None,
+    *,
+    is_volume: bool = False,
+    frames: int | None = None,
+    part: Part | None = None,
 ) -> Origin:
     """Return what to restore of a layer.
 
@@ -217,11 +241,13 @@ def origin(
         Whether planes are fitted together instead, where the layer has a depth: see `depth`.
     frames : int, optional
         The axis along which exposures of one scene lie; `plane` tells the position of the others.
+    part : dict, optional
+        What is restored of the axes that are shown: slices by axis.
     """
     array = level(layer)
     letters = axis_letters(layer)
     index: tuple[int | slice, ...] = tuple(
-        slice(None) if plane is None or axis >= layer.ndim or plane[axis] < 0 else plane[axis]
+        (part or {}).get(axis, slice(None)) if plane is None or axis >= layer.ndim or plane[axis] < 0 else plane[axis]
         for axis in range(len(array.shape))
     )
     if plane is None:
