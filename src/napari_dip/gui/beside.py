@@ -10,7 +10,8 @@ import numpy.typing as npt
 from napari.layers import Image, Labels, Layer
 
 from napari_dip.engine.problem import Array, finer
-from napari_dip.gui.layers import Origin, level, shown_plane
+from napari_dip.gui.layers import Origin, shown_plane
+from napari_dip.gui.levels import level, to_world
 
 MANY_LABELS = 2**22  # of more in a plane, the values that there are are told from some
 ONE_PIXEL = 0.01  # px; layers whose corners differ by less lie on each other
@@ -42,8 +43,7 @@ def mismatch(other: Layer, layer: Image, plane: tuple[int, ...], factors: tuple[
             [size - 0.5 if at == axis else start for at, (start, size) in enumerate(zip(first, sizes, strict=True))]
             for sizes in (source, grid)
         ]  # corners of the field, by the pixels of either
-        here = np.array(layer.data_to_world(points[0]))[-other.ndim :]
-        there = np.array(other.data_to_world(points[1][-other.ndim :]))
+        here, there = to_world(layer, points[0])[-other.ndim :], to_world(other, points[1][-other.ndim :])
         if np.abs(here - there).max() > ONE_PIXEL * np.abs(np.asarray(layer.scale)).min():
             return (
                 f"“{other.name}” does not lie on “{layer.name}”: give it the same scale, translation, rotation, "

@@ -6,7 +6,6 @@ import dataclasses
 import math
 from functools import partial
 from typing import Any
-from weakref import ref
 
 import numpy as np
 from napari.layers import Image, Labels
@@ -18,7 +17,7 @@ from napari_dip.engine.problem import Role
 from napari_dip.gui.beside import beside, label_values, marked, mismatch
 from napari_dip.gui.editors import caption, guard_wheel
 from napari_dip.gui.form import CHOICES, ChoiceEdit, Row, image_fields, mask_fields
-from napari_dip.gui.layer_combo import LayerCombo
+from napari_dip.gui.layer_combo import LayerCombo, Watch
 from napari_dip.gui.layers import (
     FRAMES,
     Origin,
@@ -27,10 +26,10 @@ from napari_dip.gui.layers import (
     describe,
     frames_axis,
     jpeg_tables,
-    level,
     origin,
     shown_plane,
 )
+from napari_dip.gui.levels import describe_level, level
 from napari_dip.gui.region import WHOLE, RegionCombo
 
 SOON = 60  # ms; changes that come together are looked at once
@@ -46,7 +45,7 @@ class Inputs(QWidget):
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self.viewer = viewer
-        self.watched: ref[Labels] | None = None
+        self.watch_level, self.watch_labels = Watch(_levels, self.soon), Watch(_painting, self.soon)
         self.is_held = False  # while a run goes on: nothing is counted
         self.saturation: float | None = None  # values from here on are missing; None: as the image's file says
         self.timer = QTimer(self)
@@ -55,7 +54,7 @@ class Inputs(QWidget):
         self.timer.timeout.connect(self.check)
         self._make()
         self._lay_out()
-        self.image.currentIndexChanged.connect(self.soon)
+        self.image.currentIndexChanged.connect(self._image_chosen)
         for box in (self.every, self.volume, self.frames):
             box.toggled.connect(partial(self._ticked, box))
         self.task_edit.changed.connect(self.soon)
@@ -63,7 +62,6 @@ class Inputs(QWidget):
         self.region.moved.connect(self.soon)
         self.labels.currentIndexChanged.connect(self._labels_chosen)
         self.values.currentIndexChanged.connect(self.soon)
-        self.image.currentIndexChanged.connect(self._refresh_others)
         for combo in self.others.values():
             combo.currentIndexChanged.connect(self.soon)
 
@@ -211,15 +209,13 @@ class Inputs(QWidget):
         region = ""
         if source.region:
             region = "the region of " + " x ".join(f"{stop - start:,}" for start, stop in source.region) + " px"
-        return ", ".join(filter(None, [self._planes(), region]))
+        return ", ".join(filter(None, [self._planes(), describe_level(self.image.layer), region]))
 
     def _planes(self) -> str:
         layer = self.image.layer
-        if layer.ndim == 2:
-            return ""
         if (axis := self.frames_axis) is not None:
             return f"{level(layer).shape[axis]:,} exposures of one scene: one image"
-        if not self.is_every and not self.is_volume:
+        if layer.ndim == 2 or not (self.is_every or self.is_volume):
             return describe(layer, shown_plane(layer, self.viewer.dims))
         source = self.origin()
         fits = source.fits
@@ -360,28 +356,30 @@ class Inputs(QWidget):
         for combo in self.others.values():
             combo.refresh(self.viewer.layers, but=self.image.layer)
 
+    def _image_chosen(self, *_: object) -> None:
+        self.watch_level.turn_to(self.image.layer)
+        self._refresh_others()
+        self.soon()
+
     def _labels_chosen(self, *_: object) -> None:
         """Listen to what is painted into the chosen labels layer, and to no other."""
         labels = self.labels.layer
-        if self.watched is None or self.watched() is not labels:
+        if self.watch_labels.layer() is not labels:
             self.values.clear()  # another layer's
-        self._unwatch_labels()
-        if labels is not None:
-            self.watched = ref(labels)
-            for event in _painting(labels):
-                event.connect(self.soon)
+        self.watch_labels.turn_to(labels)
         self.soon()
 
     def unwatch(self) -> None:
         """Listen to no layer any more."""
         self.region.unwatch()
-        self._unwatch_labels()
+        for watch in (self.watch_level, self.watch_labels):
+            watch.turn_to(None)
 
-    def _unwatch_labels(self) -> None:
-        if self.watched is not None and (labels := self.watched()) is not None:
-            for event in _painting(labels):
-                event.disconnect(self.soon)
-        self.watched = None
+
+def _levels(image: Image) -> tuple[Any, ...]:
+    """Return the event of another level being chosen; napari before 0.9 has none."""
+    event = getattr(image.events, "locked_data_level", None)
+    return () if event is None else (event,)
 
 
 def _painting(labels: Labels) -> tuple[Any, ...]:

@@ -64,3 +64,21 @@ class LayerCombo(QComboBox):
 
 def _nothing() -> None:
     """Stand for the layer of an entry that is none."""
+
+
+class Watch:
+    """Lets a slot hear of some events of one layer at a time."""
+
+    def __init__(self, events: Callable[[Any], tuple[Any, ...]], slot: Callable[..., None]) -> None:
+        self.events, self.slot = events, slot
+        self.layer: Callable[[], Layer | None] = _nothing
+
+    def turn_to(self, layer: Layer | None) -> None:
+        """Hear of this layer and no longer of the one before; None: of none."""
+        if (before := self.layer()) is not None:
+            for event in self.events(before):
+                event.disconnect(self.slot)
+        self.layer = _nothing if layer is None else ref(layer)
+        if layer is not None:
+            for event in self.events(layer):
+                event.connect(self.slot)

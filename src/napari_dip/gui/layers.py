@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pint
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels
 from napari.utils.transforms import CompositeAffine
 
 import napari_dip as dip
 from napari_dip.engine.blocks import Axes, convert
 from napari_dip.engine.problem import Array
+from napari_dip.gui.levels import coarseness, level, to_pixels
 from napari_dip.io.record import KEY
 from napari_dip.io.viewer import ORIGIN, compression
 
@@ -233,7 +234,7 @@ def origin(
     Parameters
     ----------
     layer : Image
-        Of a multiscale layer, the largest level is taken.
+        Of a multiscale layer, the level that napari is told to show is taken, else the largest.
     plane : tuple of int, optional
         The axes of the layer that are shown are restored at this position of the others; None: every plane in
         turn, with one intensity scale.
@@ -276,15 +277,13 @@ def jpeg_tables(layer: Image) -> dip.JpegTables | None:
     return None if said is None else dip.JpegTables(**dataclasses.asdict(said))
 
 
-def level(layer: Layer) -> Any:
-    """Return a layer's array; of a multiscale layer its largest level."""
-    return layer.data[0] if layer.multiscale else layer.data
-
-
-def transform(layer: Layer) -> Transform:
-    """Return a layer's place in the world, as the arguments of a new layer."""
+def transform(layer: Image) -> Transform:
+    """Return the place of a layer's chosen level in the world, as the arguments of a new layer."""
     names = ("scale", "translate", "rotate", "shear")
-    place = {name: np.array(getattr(layer, name), float) for name in names}
+    place: Transform = {name: np.array(getattr(layer, name), float) for name in names}
+    coarse = coarseness(layer)
+    if (coarse != 1).any():
+        place |= {"translate": _physical(place)((coarse - 1) / 2), "scale": place["scale"] * coarse}
     return {
         **place,
         "affine": np.array(layer.affine.affine_matrix),
@@ -373,7 +372,7 @@ def shown_plane(layer: Image, dims: Any) -> tuple[int, ...]:
     order = order if len(order) == layer.ndim else list(range(layer.ndim))
     shown = order[-2:]
     point = np.asarray(dims.point, float)[-layer.ndim :] * _unit_factors(layer, dims)
-    position = np.rint(layer.world_to_data(np.pad(point, (layer.ndim - len(point), 0)))).astype(int)
+    position = np.rint(to_pixels(layer, np.pad(point, (layer.ndim - len(point), 0)))).astype(int)
     shape = level(layer).shape
     return tuple(-1 if i in shown else int(np.clip(position[i], 0, shape[i] - 1)) for i in range(layer.ndim))
 

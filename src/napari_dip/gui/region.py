@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from typing import Any
-from weakref import ref
 
 import numpy as np
 import pint
@@ -12,8 +11,9 @@ from napari.layers import Image, Shapes
 from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_dip.engine.problem import Array
-from napari_dip.gui.layer_combo import LayerCombo
-from napari_dip.gui.layers import Part, level
+from napari_dip.gui.layer_combo import LayerCombo, Watch
+from napari_dip.gui.layers import Part
+from napari_dip.gui.levels import level, to_pixels, to_world
 
 WHOLE, SEEN = "the whole plane", "what is seen of it"
 LOOK = 200  # ms between looks at what is seen: napari tells nobody that it has drawn another part
@@ -32,7 +32,7 @@ class RegionCombo(LayerCombo):
             fixed=(WHOLE, SEEN),
         )
         self.viewer = viewer
-        self.watched: ref[Shapes] | None = None
+        self.watch = Watch(lambda shapes: (shapes.events.data, shapes.selected_data.events.items_changed), self._moved)
         self.corners: list[Any] = []
         self.timer = QTimer(self)
         self.timer.setInterval(LOOK)
@@ -74,32 +74,24 @@ class RegionCombo(LayerCombo):
 
     def _seen(self, layer: Image) -> tuple[Array, Array]:
         """Return the first and the last visible pixel along each axis."""
-        if self.viewer.dims.ndisplay == 3:
-            raise ValueError("In 3-D nobody can tell what is seen of a plane: leave that view, or draw a rectangle.")
+        if self.viewer.dims.ndisplay == 3 or layer.multiscale:
+            where = "In 3-D" if self.viewer.dims.ndisplay == 3 else "Of a multiscale image"
+            raise ValueError(f"{where} nobody can tell what is seen of a plane: draw a rectangle in a shapes layer.")
         corners = np.asarray(layer.corner_pixels, float)
-        if layer.multiscale:
-            finer = np.asarray(layer.downsample_factors[layer.data_level], float)
-            corners = np.stack([corners[0] * finer, (corners[1] + 1) * finer - 1])
         is_hidden = corners[1] <= corners[0]  # napari gives what lies outside of the canvas no extent
         return corners[0], np.where(is_hidden, corners[0] - 1, corners[1])
 
     def _watch(self, *_: object) -> None:
         """Listen to what the chosen part depends on, and to nothing else."""
         self.unwatch()
-        if (shapes := self.layer) is not None:
-            self.watched = ref(shapes)
-            shapes.events.data.connect(self._moved)
-            shapes.selected_data.events.items_changed.connect(self._moved)
-        elif self.currentText() == SEEN:
+        self.watch.turn_to(self.layer)
+        if self.currentText() == SEEN:
             self.timer.start()
 
     def unwatch(self) -> None:
         """Listen to nothing."""
         self.timer.stop()
-        if self.watched is not None and (shapes := self.watched()) is not None:
-            shapes.events.data.disconnect(self._moved)
-            shapes.selected_data.events.items_changed.disconnect(self._moved)
-        self.watched = None
+        self.watch.turn_to(None)
 
     def _look(self) -> None:
         corners = [layer.corner_pixels.tolist() for layer in self.viewer.layers if type(layer) is Image]
@@ -116,11 +108,11 @@ def _drawn(shapes: Shapes, layer: Image, plane: tuple[int, ...]) -> tuple[Array,
     if not len(shapes.data):
         raise ValueError(f"Draw a rectangle in “{shapes.name}”: that part alone is restored.")
     selected = sorted(shapes.selected_data) or [len(shapes.data) - 1]
-    centre = layer.data_to_world([max(position, 0) for position in plane])
+    centre = to_world(layer, [max(position, 0) for position in plane])
     corners = []
     for vertex in np.asarray(shapes.data[selected[-1]]):
         point = (np.asarray(shapes.data_to_world(vertex)) * _in_units_of(layer, shapes))[-layer.ndim :]
-        corners.append(layer.world_to_data([*centre[: layer.ndim - len(point)], *point]))
+        corners.append(to_pixels(layer, [*centre[: layer.ndim - len(point)], *point]))
     return np.min(corners, axis=0), np.max(corners, axis=0)
 
 
