@@ -44,6 +44,7 @@ from napari_dip.engine.problem import (
     RestorationError,
 )
 from napari_dip.engine.psf import PSF, PSFS, GaussianPSF, MicroscopePSF, MoffatPSF
+from napari_dip.engine.recall import Recipe, recipe
 from napari_dip.engine.reconstruct import iter_reconstruct, reconstruct
 from napari_dip.engine.resample import (
     DEGRADATIONS,
@@ -146,6 +147,7 @@ __all__ = [
     "Problem",
     "Progress",
     "RadialSpectrum",
+    "Recipe",
     "Restoration",
     "RestorationError",
     "Skip",
@@ -171,6 +173,7 @@ __all__ = [
     "nl_ridge",
     "published_fbc",
     "radial_spectrum",
+    "recipe",
     "reconstruct",
     "restore",
 ]

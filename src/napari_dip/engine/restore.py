@@ -16,7 +16,7 @@ from napari_dip.engine.blocks import Axes, Missing, name_axes
 from napari_dip.engine.marking import Colour
 from napari_dip.engine.memory import MemoryPlan, plan
 from napari_dip.engine.merging import law_of_mean, merge
-from napari_dip.engine.outcome import Control, Progress, Restoration
+from napari_dip.engine.outcome import Control, Progress, Restoration, settings_of
 from napari_dip.engine.outliers import Outliers
 from napari_dip.engine.presets import Preset, choose_preset, choose_rule, guided
 from napari_dip.engine.prior import Prior
@@ -162,6 +162,7 @@ def iter_restore(
         raise TypeError(f"task={task!r} is no task: give one such as Denoise()")
     if dtype not in ("source", "float32"):
         raise ValueError(f"dtype={dtype!r} is neither 'source' nor 'float32'")
+    asked = {"preset": chosen.name, "task": task, "prior": prior, "stop": stop, "dtype": dtype}
     letter = _frames(task)
     hidden = np.ma.getmaskarray(image) if isinstance(image, np.ma.MaskedArray) else None
     values, axes_ = _checked(image, axes, each, letter)
@@ -206,6 +207,7 @@ def iter_restore(
         draws=members,
         out=out,
         control=control or Control(),
+        asked={name: settings_of(value) for name, value in asked.items()},
         merged=merged,
     )
     return run.progress()

@@ -75,6 +75,7 @@ class Run:
     draws: int
     out: Any
     control: Control
+    asked: dict[str, Any]  # as JSON: what of the settings was given, and what was left to us
     merged: Merged | None = None
 
     def __post_init__(self) -> None:
@@ -291,6 +292,7 @@ class Run:
             "max_seconds": self.limits.seconds,
             "max_memory": self.limits.memory,
             "tile": self.tile,
+            "asked": self.asked,
         }
 
     def machine(self) -> dict[str, Any]:

@@ -199,6 +199,13 @@ class Inputs(QWidget):
         is_quick = isinstance(level(self.labels.layer), np.ndarray) and math.prod(source.shape) <= MANY
         return source if is_quick else self.shown()
 
+    def recall(self, task: dip.Task) -> None:
+        """Show a task; its masks and other images are what the layers supply."""
+        if isinstance(task, dip.Denoise):
+            self.frames.setChecked(task.frames is not None)
+            task = dataclasses.replace(task, frames=None)
+        self.task_edit.value = task
+
     # ------------------------------------------------------------------ what is said about it
 
     def place(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -144,6 +145,23 @@ class Options(QWidget):
             "tile": advanced.tile,
             "outliers": output.outliers,
         }
+
+    def recall(self, recipe: dip.Recipe) -> None:
+        """Show the settings that a result was made with; where it computes stays as it is."""
+        self.output.value = dataclasses.replace(
+            self.output.value,
+            preset=recipe.preset,
+            seed=recipe.seed,
+            as_source=recipe.dtype == "source",
+            saturation=recipe.saturation,
+            outliers=recipe.outliers,
+            keep_every=recipe.keep_every,
+        )
+        self.advanced.value = Advanced(recipe.stop, recipe.prior, recipe.tile)
+
+    def reset(self) -> None:
+        """Show the settings that there are at first."""
+        self.output.value, self.advanced.value = Output(), Advanced()
 
     def reason(self) -> str | None:
         """Return why these settings cannot be used, in words; None: they can."""

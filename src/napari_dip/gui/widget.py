@@ -29,6 +29,7 @@ from napari_dip.gui.layers import saturation
 from napari_dip.gui.options import Options
 from napari_dip.gui.outputs import Outputs
 from napari_dip.gui.plots import ScorePlot
+from napari_dip.gui.recalling import RecallButton
 from napari_dip.gui.session import ENDED, Session, State
 from napari_dip.gui.spectra import Curves
 from napari_dip.gui.worker import Request, Tick
@@ -64,6 +65,7 @@ class DeepImagePrior(QWidget):
         self.run_button.clicked.connect(self.run)
         self.pause_button.clicked.connect(self.toggle_pause)
         self.stop_button.clicked.connect(self.stop)
+        self.recall_button.chosen.connect(self.recall)
         self.cite_button.clicked.connect(self.copy_methods)
         self._join()
 
@@ -76,6 +78,7 @@ class DeepImagePrior(QWidget):
         self.pause_button.setToolTip("Hold the run where it is, and go on later")
         self.stop_button = QPushButton("Stop")
         self.stop_button.setToolTip("End the run now and keep the best result so far")
+        self.recall_button = RecallButton(self.viewer)
         self.place = _line("What will be restored, or what is missing before a run can start")
         self.advice, self.need = Advice(), Need()
         self.bar = QProgressBar()
@@ -96,6 +99,7 @@ class DeepImagePrior(QWidget):
         column.addWidget(self.inputs)
         column.addWidget(_rule())
         column.addWidget(self.options)
+        column.addWidget(self.recall_button)
         column.addStretch(1)
         self.area = QScrollArea()
         self.area.setWidget(inner)
@@ -193,6 +197,19 @@ class DeepImagePrior(QWidget):
         if (window := main_window(self)) is not None:
             window.destroyed.connect(self.session.abandon)
         self.session.start()
+
+    def recall(self, recipe: dip.Recipe | None) -> None:
+        """Set the task and the settings as a recipe says; None: as they are at first."""
+        if recipe is None:
+            self.inputs.recall(self.inputs.task_edit.chosen())
+            self.options.reset()
+            self.message.setText("")
+        else:
+            self.inputs.recall(recipe.task)
+            self.options.recall(recipe)
+            lacks = ", ".join(recipe.arrays)
+            self.message.setText(f"Settings are back; choose yourself: {lacks}." if lacks else "Settings are back.")
+        self.inputs.check()
 
     def toggle_pause(self) -> None:
         if self.session is not None:
