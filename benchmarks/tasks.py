@@ -1,10 +1,13 @@
-"""Super-resolution of Set5's baby and butterfly beside cubic interpolation: PSNR of the luma.
+"""Super-resolution of Set5's baby and butterfly beside cubic interpolation, and filling half of the pixels.
 
     python benchmarks/tasks.py DATA --images butterfly --size 128
+    python benchmarks/tasks.py DATA --tasks inpaint --images house,barbara
     python benchmarks/tasks.py DATA --table         # what benchmarks/results/tasks.json says
 
-DATA is a folder with set5/. The whole picture is made smaller by Pillow's Lanczos, rounded to 8 bits, and the middle of
-that is restored: --size is its side after enlarging. Resumable: what the JSON has is not run again.
+DATA is a folder with set5/ and dip_released/. Super-resolution: the whole picture is made smaller by Pillow's Lanczos,
+rounded to 8 bits, and the middle of that is restored: --size is its side after enlarging; PSNR of the luma. Inpainting:
+the middle, of that size, of the grey pictures of which half the pixels are missing, which are 0, beside the result that
+was published for them. Resumable: what the JSON has is not run again.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ BEFORE, AFTER = 4, 5  # px that are left out at the top and left, and at the bot
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
+    parser.add_argument("--tasks", default="super-resolve", help="of: super-resolve, inpaint")
     parser.add_argument("--images", default="baby,butterfly")
     parser.add_argument("--factor", type=int, default=4)
     parser.add_argument(
@@ -42,9 +46,10 @@ def main() -> None:
     options = parser.parse_args()
     results = opened(options.results, "runs")
     if not options.table:
-        measure(options, results)
+        for task in options.tasks.split(","):
+            {"super-resolve": measure, "inpaint": fill}[task](options, results)
     for name, row in results["runs"].items():
-        print(f"{name}: {row['psnr_y']:.2f} dB, {row.get('steps', '')} {row.get('ended', '')}")
+        print(f"{name}: {row.get('psnr_y', row.get('psnr')):.2f} dB, {row.get('steps', '')} {row.get('ended', '')}")
 
 
 def measure(options: argparse.Namespace, results: dict[str, Any]) -> None:
@@ -59,6 +64,35 @@ def measure(options: argparse.Namespace, results: dict[str, Any]) -> None:
                 if key not in results["runs"]:
                     results["runs"][key] = run(small, truth, options, method=method, seed=int(seed))
                     save(results, options.results)
+
+
+def fill(options: argparse.Namespace, results: dict[str, Any]) -> None:
+    """Fill what is missing of pictures whose restored ones were published."""
+    for name in options.images.split(","):
+        truth, masked, published = (
+            middle(np.asarray(Image.open(options.data / "dip_released" / f"inpaint50_{name}_{kind}.png")), options.size)
+            for kind in ("GT", "masked", "deep_prior")
+        )
+        about = f"inpaint {name} {options.size}"
+        results["runs"].setdefault(f"{about} published", {"psnr": psnr(published, truth)})
+        for seed in options.seeds.split(","):
+            key = f"{about} {options.preset} {seed}"
+            if key not in results["runs"]:
+                started = time.perf_counter()
+                result = dip.restore(masked, dip.Inpaint(masked == 0), preset=options.preset, seed=int(seed))
+                results["runs"][key] = {"psnr": psnr(result.image, truth), **told(result, started)}
+                save(results, options.results)
+
+
+def middle(image: Array, side: int) -> Array:
+    """Return the middle of a grey picture, of one with colours their first."""
+    image = image if image.ndim == 2 else image[..., 0]
+    top, left = (max(0, (n - side) // 2) for n in image.shape)
+    return image[top : top + side, left : left + side]
+
+
+def psnr(image: Array, truth: Array) -> float:
+    return round(float(10 * np.log10(255**2 / np.mean((image.astype(float) - truth) ** 2))), 3)
 
 
 def pair(path: Path, factor: int, size: int) -> tuple[Array, Array]:
@@ -77,13 +111,18 @@ def run(small: Array, truth: Array, options: argparse.Namespace, *, method: str,
     started = time.perf_counter()
     task = dip.SuperResolve(float(options.factor), METHODS[method])
     result = dip.restore(small, task, preset=options.preset, seed=seed, axes="YXS")
-    report = result.report()
     return {
         "psnr_y": psnr_y(result.image, truth),
         "misfit": max(result.fits[0].misfit),
-        "seconds": round(time.perf_counter() - started, 1),
-        **{key: report[key] for key in ("steps", "best_step", "ended", "threads")},
+        **told(result, started),
     }
+
+
+def told(result: dip.Restoration, started: float) -> dict[str, Any]:
+    """Return how long a run took, and where it ended."""
+    report = result.report()
+    seconds = round(time.perf_counter() - started, 1)
+    return {"seconds": seconds, **{key: report[key] for key in ("steps", "best_step", "ended", "threads")}}
 
 
 def psnr_y(image: Array, truth: Array) -> float:

@@ -68,6 +68,7 @@ class Assembly:
         self.copy_source()
         self.residual = np.zeros(self.axes.shape, floating)
         self.filled = np.zeros(self.grid.shape, bool)
+        self.untouched = np.ones(self.grid.shape, bool)
         self.outliers = None if self.missing.outliers is None else np.zeros(self.axes.shape, bool)
         self.std: npt.NDArray[np.float32] | None = None
         self.members: npt.NDArray[np.float32] | None = None
@@ -91,8 +92,11 @@ class Assembly:
             field = restored.problem.field(restored.x)
             shown = restored.problem.finish(field)
             predicted = restored.predicted()
-        values = self.compose(scale.undo(_numpy(shown)), *map(self.on_grid, (measured, missing, flagged)))
+        measured, unknown, hit = map(self.on_grid, (measured, missing, flagged))
+        untouched = self.find_untouched(unknown, hit)
+        values = np.where(untouched, measured.astype(self.dtype), convert(scale.undo(_numpy(shown)), self.dtype))
         self.restored[where] = self.axes.arrange(values)
+        self.untouched[where] = self.axes.arrange(untouched)
         self.estimate[where] = self.axes.arrange(scale.undo(_numpy(field)))
         difference = _numpy(restored.problem.y) - _numpy(predicted)
         if restored.problem.is_image:
@@ -124,15 +128,10 @@ class Assembly:
         """Return a frame of the source, (C, *spatial), with its pixels repeated as the restored image's grid wants."""
         return enlarge(values, (len(values), *(self.grid.shape[axis] for axis in self.grid.spatial)))
 
-    def compose(
-        self, shown: Array, measured: Array, missing: npt.NDArray[np.bool_], flagged: npt.NDArray[np.bool_]
-    ) -> Array:
-        """Return a frame's values as the user gets them: what was to be restored, and the rest as it was."""
-        values = convert(shown, self.dtype)
-        untouched = np.zeros_like(missing) if self.fill else missing & ~flagged
-        if self.keeps_known:
-            untouched = untouched | ~missing
-        return np.where(untouched, measured.astype(self.dtype), values)
+    def find_untouched(self, missing: npt.NDArray[np.bool_], flagged: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return which values of a frame the user gets back as they were."""
+        untouched: npt.NDArray[np.bool_] = np.zeros_like(missing) if self.fill else missing & ~flagged
+        return untouched | ~missing if self.keeps_known else untouched
 
     def preview(self, frame: Frame, average: Tensor) -> npt.NDArray[np.float32]:
         """Return a frame's averaged output, (*axes of a frame), in the image's units."""
@@ -155,7 +154,7 @@ class Assembly:
     def with_frame(self, frame: Frame, restored: Restored) -> Assembly:
         """Return a copy that has this frame too: what the run would give if it ended here."""
         other = copy.copy(self)
-        names = ("estimate", "residual", "filled", "stacks")
+        names = ("estimate", "residual", "filled", "untouched", "stacks")
         for name in names if self.out is not None else ("restored", *names):
             setattr(other, name, getattr(self, name).copy())
         for name in ("outliers", "std", "members"):

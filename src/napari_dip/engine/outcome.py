@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_dip.engine.blocks import convert
 from napari_dip.engine.comparison import Gain
 from napari_dip.engine.noise import NoiseRecord
 from napari_dip.engine.points import Lost
@@ -159,6 +160,8 @@ class Restoration:
         missing.
     filled : boolean array or None
         Which pixels were missing and are filled in `image`, on its grid; None where none is.
+    untouched : boolean array
+        Which values of `image` are those of the source: what was missing and is not filled, what the task was to keep.
     outliers : boolean array or None
         Which values were flagged as hot, dead or hit by a cosmic ray, and are filled, on the source's grid; None where
         nobody asked.
@@ -196,6 +199,7 @@ class Restoration:
     estimate: Array
     residual: Array
     filled: npt.NDArray[np.bool_] | None
+    untouched: npt.NDArray[np.bool_]
     stack: Array | None
     steps: tuple[int, ...]
     fits: tuple[Fit, ...]
@@ -219,6 +223,21 @@ class Restoration:
     def ended(self) -> str:
         """Why the last fit ended, in words; where the run was when it had not ended."""
         return self.under_way or self.fits[-1].ended
+
+    def at(self, step: int) -> Array:
+        """Return what `image` would be with the averaged output of a kept step, which see `stack`, in its place.
+
+        No other fit and no pilot has a share in that, and detail is not boosted. What is untouched stays so.
+
+        Raises
+        ------
+        ValueError
+            When that step was not kept.
+        """
+        if self.stack is None or step not in self.steps:
+            kept = ", ".join(map(str, self.steps)) or "none"
+            raise ValueError(f"Step {step} was not kept; kept are: {kept}. keep_every= says how often")
+        return np.where(self.untouched, self.image, convert(self.stack[self.steps.index(step)], self.image.dtype))
 
     def report(self) -> dict[str, Any]:
         """Return the record of the run as a dictionary that is valid JSON."""

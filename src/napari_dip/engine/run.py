@@ -249,6 +249,7 @@ class Run:
             image=assembly.restored,
             estimate=assembly.estimate,
             residual=assembly.residual,
+            untouched=assembly.untouched,
             filled=assembly.filled if assembly.filled.any() else None,
             outliers=assembly.outliers,
             std=assembly.std,

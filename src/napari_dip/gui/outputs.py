@@ -42,6 +42,7 @@ class Outputs:
 
     def __post_init__(self) -> None:
         self.preview: Image | None = None
+        self.iterations: Image | None = None
         self.canvas: Array | None = None
         self.was_shown = False
         self.hidden: list[str] = []
@@ -76,7 +77,8 @@ class Outputs:
             kept = list(result.steps)
             steps = {**metadata, "steps": kept, KEY: {**metadata[KEY], "steps": kept}}
             name = f"{self.origin.name} – iterations"
-            self._hide(self.origin.stack(result.stack, result.steps, name, metadata=steps, unit=unit))
+            self.iterations = self.origin.stack(result.stack, result.steps, name, metadata=steps, unit=unit)
+            self._hide(self.iterations)
         if self.wants_residual:
             name = f"{self.origin.name} – residual"
             self._hide(self.origin.residual(result.residual, name, metadata=own, unit=unit))
@@ -100,6 +102,20 @@ class Outputs:
         settings = {**record["settings"], "task": asked}
         self.preview.data = self.origin.expand(task.applied(result))
         self.preview.metadata = {**self.preview.metadata, KEY: {**record, "settings": settings}}
+
+    def use(self, result: dip.Restoration, step: int) -> bool:
+        """Let the restored layer be the output of a kept step; False: that layer is gone."""
+        if self.preview is None or self.preview not in self.layers:
+            return False
+        record = self.preview.metadata[KEY]
+        note = f"A person chose the output of step {step}: no other fit and no pilot has a share in it"
+        kept = [one for one in record["notes"] if not one.startswith("A person chose")]
+        self.preview.data = self.origin.expand(result.at(step))
+        self.preview.metadata = {
+            **self.preview.metadata,
+            KEY: {**record, "best_step": step, "ended": "a person chose this step", "notes": [*kept, note]},
+        }
+        return True
 
     def drop(self) -> None:
         """Remove the preview of a run that gave nothing."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QLabel, QSizePolicy, QStackedLayout, QWidget
 
 CURVE = {"dark": "#7fb2ff", "light": "#1f5fbf"}
@@ -17,6 +18,8 @@ BEST = {"dark": "#ffb14a", "light": "#c25e00"}
 
 class ScorePlot(QWidget):
     """Score over steps; lower is better. Empty, with the reason, for rules that give no score."""
+
+    picked = Signal(float)  # the step of a click
 
     def __init__(self, theme: str = "dark") -> None:
         super().__init__()
@@ -27,6 +30,7 @@ class ScorePlot(QWidget):
         self.best = pg.InfiniteLine(angle=90, movable=False, label="", labelOpts={"position": 0.88})
         self.best.hide()
         self.plot.addItem(self.best)
+        tell_clicks(self.plot, self.picked.emit)
         self.empty = QLabel()
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setWordWrap(True)
@@ -42,7 +46,10 @@ class ScorePlot(QWidget):
         """Say what is scored, and what is said as long as there is no score."""
         self.clear()
         self.empty.setText(empty)
-        self.setToolTip(f"{name.capitalize()} over the steps: lower is better. The marked step is the result so far")
+        self.setToolTip(
+            f"{name.capitalize()} over the steps: lower is better. The marked step is the result so far. "
+            "Click a step to see it where iterations were kept"
+        )
         self.plot.setLabel("left", name)
 
     def sizeHint(self) -> QSize:  # noqa: N802
@@ -90,6 +97,16 @@ def bare_plot() -> pg.PlotWidget:
         plot.getPlotItem().getAxis(side).enableAutoSIPrefix(False)
     plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
     return plot
+
+
+def tell_clicks(plot: pg.PlotWidget, tell: Callable[[float], None]) -> None:
+    """Tell of every click into a plot, by its position along the lower axis."""
+
+    def clicked(event: Any) -> None:
+        if plot.getPlotItem().sceneBoundingRect().contains(event.scenePos()):
+            tell(plot.getPlotItem().vb.mapSceneToView(event.scenePos()).x())
+
+    plot.scene().sigMouseClicked.connect(clicked)
 
 
 def paint(plot: pg.PlotWidget, name: str) -> str:

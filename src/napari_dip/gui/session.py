@@ -158,6 +158,21 @@ class Session(QObject):
         if dataclasses.replace(task, amount=was.amount) == was:
             self.outputs.adjust(self.result, task)
 
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Whose outputs were kept and can be used as the result; of an enhancement none: they lack its detail."""
+        is_whole = self.result is not None and not isinstance(self.request.task, dip.Enhance)
+        return self.result.steps if is_whole and self.result is not None else ()
+
+    def use(self, step: float) -> None:
+        """Let the restored layer be the output of the kept step nearest to this one."""
+        if self.result is None or not self.steps:
+            return
+        nearest = min(self.steps, key=lambda kept: abs(kept - step))
+        is_there = self.outputs.use(self.result, nearest)
+        name = self.outputs.name
+        self.told.emit(f"“{name}” is step {nearest} now." if is_there else f"“{name}” is gone: run again.")
+
     def abandon(self) -> None:
         """End after the current step and add nothing: the viewer is gone."""
         self.control.stop()

@@ -10,7 +10,7 @@ from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QLabel, QStackedLayout, QTabWidget, QWidget
 
 from napari_dip.engine.problem import Array
-from napari_dip.gui.plots import BEST, CURVE, ScorePlot, bare_plot, paint, round_values
+from napari_dip.gui.plots import BEST, CURVE, ScorePlot, bare_plot, paint, round_values, tell_clicks
 from napari_dip.gui.worker import Spectra
 
 COLOURS = {"input": ("#9aa3ad", "#707880"), "output": (CURVE["dark"], CURVE["light"]),
@@ -39,7 +39,7 @@ class BandPlot(QWidget):
             "How much of each frequency band of the measurement the averaged output has: coarse bands blue, fine ones "
             "orange. Noise is what makes the fine ones rise late. Click a step for its spectrum"
         )
-        self.plot.scene().sigMouseClicked.connect(self._clicked)
+        tell_clicks(self.plot, self.pick)
         self.use_theme(theme)
 
     def sizeHint(self) -> QSize:  # noqa: N802
@@ -84,11 +84,6 @@ class BandPlot(QWidget):
             hue = 0.62 - 0.54 * band / max(1, len(self.curves) - 1)
             curve.setPen(pg.mkPen(pg.hsvColor(hue, 0.7, 0.95 if kind == "dark" else 0.65), width=1.4))
         self.mark.setPen(pg.mkPen(BEST[kind], width=1.2))
-
-    def _clicked(self, event: object) -> None:
-        position = event.scenePos()  # type: ignore[attr-defined]
-        if self.plot.getPlotItem().sceneBoundingRect().contains(position):
-            self.pick(self.plot.getPlotItem().vb.mapSceneToView(position).x())
 
 
 class SpectrumPlot(QWidget):

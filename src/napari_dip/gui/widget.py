@@ -67,6 +67,9 @@ class DeepImagePrior(QWidget):
         self.stop_button.clicked.connect(self.stop)
         self.recall_button.chosen.connect(self.recall)
         self.cite_button.clicked.connect(self.copy_methods)
+        self.use_button.clicked.connect(self.use_iteration)
+        for picked in (self.plot.picked, self.curves.bands.picked):
+            picked.connect(self.show_iteration)
         self._join()
 
     # ------------------------------------------------------------------ looks
@@ -91,6 +94,9 @@ class DeepImagePrior(QWidget):
         self.cite_button = QPushButton("Copy methods text")
         self.cite_button.setToolTip("What a paper has to say of this result, with the papers to cite, to the clipboard")
         self.cite_button.hide()
+        self.use_button = QPushButton("Use the shown iteration")
+        self.use_button.setToolTip("Let the restored layer be the output of the step where the iteration slider stands")
+        self.use_button.hide()
 
     def _lay_out(self) -> None:
         inner = QWidget()
@@ -121,6 +127,7 @@ class DeepImagePrior(QWidget):
         outer.addWidget(self.text)
         outer.addWidget(self.curves, 2)
         outer.addWidget(self.message)
+        outer.addWidget(self.use_button)
         outer.addWidget(self.cite_button)
         self.setMinimumWidth(300)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
@@ -231,6 +238,26 @@ class DeepImagePrior(QWidget):
         if self.session is not None and clipboard is not None:
             clipboard.setText(self.session.methods)
 
+    def show_iteration(self, step: float) -> None:
+        """Show the kept output of the step nearest to one, where outputs were kept and their layer is still there."""
+        if (axis := self._iteration_axis) is not None and self.session is not None:
+            if self.session.outputs.iterations is not None:
+                self.session.outputs.iterations.visible = True
+            self.viewer.dims.set_point(axis, step)
+
+    def use_iteration(self) -> None:
+        """Let the restored layer be the output that the iteration slider shows."""
+        if (axis := self._iteration_axis) is not None and self.session is not None:
+            self.session.use(self.viewer.dims.point[axis])
+
+    @property
+    def _iteration_axis(self) -> int | None:
+        """The viewer's axis of the last run's kept outputs; None: there are none, or their layer is gone."""
+        layer = None if self.session is None else self.session.outputs.iterations
+        if layer is None or layer not in self.viewer.layers:
+            return None
+        return int(self.viewer.dims.ndim - layer.ndim)
+
     def _ticked(self, tick: Tick) -> None:
         done, whole = (round(100 * tick.prepared), 100) if tick.phase == "preparing" else (tick.step, tick.about)
         self.bar.setRange(0, whole)
@@ -246,6 +273,7 @@ class DeepImagePrior(QWidget):
             steps = self.session.last.step if self.session is not None and self.session.last is not None else 0
             self.text.setText(f"{state} after {steps:,} steps")
         self.inputs.is_held = state not in ENDED
+        self.use_button.setVisible(self.session is not None and bool(self.session.steps))
         self.cite_button.setVisible(self.session is not None and bool(self.session.methods))
         self._colour(self.message, "error" if state == "failed" else "")
         self.update_controls()
