@@ -25,7 +25,7 @@ from napari_dip import io
 from napari_dip.cli import FAILED
 from napari_dip.cli.quality import Comparison
 from napari_dip.cli.reading import lettered, read
-from napari_dip.engine import arrays, devices
+from napari_dip.engine import arrays, devices, fields
 from napari_dip.engine.blocks import name_axes
 from napari_dip.engine.problem import Role
 from napari_dip.io.record import plain
@@ -115,8 +115,8 @@ def build_task(options: argparse.Namespace, picture: io.Picture) -> dip.Task:
         value = getattr(options, field.name)
         hint = get_type_hints(options.task, include_extras=True)[field.name]
         kind = arrays.role(hint)
-        if kind in (Role.IMAGE, Role.KERNEL) and value is None and not arrays.notes(hint).get("optional"):
-            raise ValueError(f"--{field.name} FILE is missing: {arrays.notes(hint)['tooltip']}")
+        if kind in (Role.IMAGE, Role.KERNEL) and value is None and not fields.notes(hint).get("optional"):
+            raise ValueError(f"--{field.name} FILE is missing: {fields.notes(hint)['tooltip']}")
         if kind is Role.MASK and value is not None:
             mask = read_mask(value, options)
             value = ~mask if getattr(options, f"{field.name}_keeps") else mask

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
+from napari_dip.engine.fields import Checked
 from napari_dip.engine.networks import Skip
 from napari_dip.engine.prior import Guide, Noise, Prior
 from napari_dip.engine.stopping import HeldOut, StoppingRule
@@ -12,7 +13,7 @@ from napari_dip.engine.tasks import Task
 
 
 @dataclass(frozen=True)
-class Preset:
+class Preset(Checked):
     """How an image is restored, under one name.
 
     Parameters
