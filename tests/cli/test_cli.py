@@ -196,6 +196,7 @@ BAD = [
     (["denoise", "{noisy}", "-o", "out.tif", "--std-out", "s.tif", "--preset", "quick"], "there is one fit only"),
     (["guided", "{noisy}", "-o", "out.tif", "--members-out", "s.tif", "--preset", "plain"], "there is no pilot"),
     (["deconvolve", "{noisy}", "-o", "out.tif", "--std-out", "s.tif"], "only denoise, guided and inpaint"),
+    (["enhance", "{noisy}", "-o", "o.tif", "--std-out", "s.tif", "--preset", "quick"], "only denoise, guided and"),
     (["inpaint", "{noisy}", "-o", "out.tif", "--members-out", "s.tif"], "--members-out: there will be nothing to"),
     (["denoise", "{noisy}", "-o", "out.tif", "--offset", "0"], "--offset needs --gain"),
     (["denoise", "{noisy}", "-o", "out.tif", "--offset", "9", "--read-noise", "3"], "--offset needs --gain"),

@@ -37,6 +37,7 @@ class Deblock(Checked):
     mask: ClassVar[Mask | None] = None
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
+    denoises: ClassVar[bool] = False
     floor: ClassVar[float | None] = None
 
     quality: Annotated[

@@ -28,6 +28,7 @@ class Deconvolve(Checked):
     mask: ClassVar[Mask | None] = None
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
+    denoises: ClassVar[bool] = False
 
     psf: Annotated[
         Kernel | None,

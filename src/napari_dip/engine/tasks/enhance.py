@@ -68,6 +68,7 @@ class Enhance(Checked):
     mask: ClassVar[Mask | None] = None
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
+    denoises: ClassVar[bool] = False
     floor: ClassVar[float | None] = None
     factors: ClassVar[tuple[float, ...]] = ()
     caution: ClassVar[str] = "Detail is made stronger for the eye: not for quantification"

@@ -53,5 +53,9 @@ class Inpaint(Checked):
     def keeps_known(self) -> bool:
         return not self.denoise_known
 
+    @property
+    def denoises(self) -> bool:
+        return self.denoise_known
+
     def problem(self, y: Tensor) -> Problem:
         return Problem(y, shape=tuple(y.shape))
