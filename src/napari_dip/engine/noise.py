@@ -134,6 +134,13 @@ class VarianceMap:
 NOISES = (Gaussian, Poisson, PoissonGaussian)
 
 
+def is_law(value: object) -> bool:
+    """Return whether a value has what a law of noise has."""
+    if isinstance(value, (VarianceMap, type)):  # the median of a large map takes long; a class is no law yet
+        return isinstance(value, VarianceMap)
+    return hasattr(value, "slope") and hasattr(value, "at_zero")
+
+
 @dataclass(frozen=True, eq=False)
 class NoiseModel:
     """Shot and read noise: its variance is linear in the intensity.

@@ -172,9 +172,8 @@ def iter_restore(
     made = np.dtype(values.dtype if dtype == "source" else np.float32).newbyteorder("=")
     if isinstance(task, Denoise) and letter:
         gaps = tuple(axes_.broadcast(mask) for mask in (missing, hidden) if mask is not None)
+        task = dataclasses.replace(task, noise=law_of_mean(task.noise, axes_, letter))
         merged = merge(values, axes_.together, letter, Missing(axes_.together, gaps, saturation))
-        law = law_of_mean(task.noise, merged.count, axes_.letters.index(letter), len(axes_.letters))
-        task = dataclasses.replace(task, noise=law)
         values, axes_, missing, hidden = merged.image, axes_.without(letter), merged.unknown, None
     grid = _grid(task, axes_, out, made)
     check_arrays(task, axes_, grid)
