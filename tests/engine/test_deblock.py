@@ -65,7 +65,7 @@ def test_an_enlarged_image_is_nearer_to_the_truth_than_cubic_interpolation():
 
 @pytest.mark.parametrize("factor", [0.5, 9, float("nan")])
 def test_a_file_is_enlarged_by_1_to_8(factor):
-    with pytest.raises(ValueError, match="is not between 1 and 8"):
+    with pytest.raises(ValueError, match="at least 1 and at most 8"):
         dip.Deblock(factor=factor)
 
 

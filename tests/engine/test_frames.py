@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 import napari_dip as dip
 from napari_dip.engine.aligning import displacements, moved
 from napari_dip.engine.blocks import Missing, measure_scale, name_axes
-from napari_dip.engine.merging import merge
+from napari_dip.engine.merging import law_of_mean, merge
 from napari_dip.engine.pilot import make_pilot
 from napari_dip.engine.problem import Exposures, Problem
 from napari_dip.engine.work import finished
@@ -262,15 +263,63 @@ def test_of_three_axes_the_first_need_not_be_named(truth):
     assert dip.memory_plan(stack, TOGETHER).tile is None
 
 
+@dataclasses.dataclass(frozen=True)
+class Steep:
+    """A law of one's own, which no law of the package can stand in for: brighter pixels have less noise."""
+
+    slope: float = -1.0
+    at_zero: float = 500.0
+
+
+class Doubled(dip.Gaussian):
+    """A law that changes one of the package: twice the variance."""
+
+    @property
+    def at_zero(self):
+        return 2 * super().at_zero
+
+
 @pytest.mark.parametrize(
-    "law", [dip.Gaussian(20), dip.PoissonGaussian(0.0, 20), dip.VarianceMap(np.full((4, 64, 64), 400.0))],
+    "law",
+    [
+        dip.Gaussian(20),
+        dip.PoissonGaussian(0.0, 20),
+        dip.Poisson(4.0),
+        dip.VarianceMap(np.full((4, 64, 64), 400.0)),
+        dip.VarianceMap(np.full((64, 64), 400.0)),
+        Doubled(200**0.5),
+        Steep(),
+    ],
     ids=lambda law: type(law).__name__,
-)  # fmt: skip
+)
 def test_a_law_of_the_noise_is_that_of_one_frame(truth, law):
     stack = noisy([truth] * 4, 20)
     result = dip.restore(stack, dip.Denoise(law, frames="T"), TINY, FEW, axes="TYX")
     assert result.fits[0].noise is not None
-    assert result.fits[0].noise.sigma[0] == pytest.approx(10, rel=1e-3)
+    expected = (law.slope * stack.mean() + law.at_zero) / 4
+    assert result.fits[0].noise.sigma[0] == pytest.approx(expected**0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 16, 16), (3, 16, 16), (16, 16)])
+def test_a_map_for_each_frame_is_averaged_and_one_for_all_is_not(shape):
+    each = np.arange(3.0).reshape(3, *[1] * (len(shape) - 1)) if len(shape) > 2 else 1.0
+    law = law_of_mean(dip.VarianceMap(np.broadcast_to(3 * each, shape)), name_axes("TCYX", (3, 3, 16, 16), "T"), "T")
+    assert law.values.shape == (3, 16, 16)
+    np.testing.assert_allclose(law.values, 1.0)
+
+
+def test_a_map_that_fits_no_frame_is_refused_before_they_are_merged(truth):
+    law = dip.VarianceMap(np.ones((3, 64, 64)))
+    with pytest.raises(ValueError, match=r"of shape \(3, 64, 64\) does not fit an image of shape \(4, 64, 64\)"):
+        dip.iter_restore(noisy([truth] * 4, 5), dip.Denoise(law, frames="T"), axes="TYX")
+
+
+@pytest.mark.parametrize(
+    "law", [15, dip.Gaussian, object(), SimpleNamespace(slope=1.0)], ids=lambda it: type(it).__name__
+)
+def test_what_has_no_slope_and_no_variance_at_zero_is_no_law(law):
+    with pytest.raises(TypeError, match=r"is no law of noise: give one such as Gaussian\(1[05]\)"):
+        dip.Denoise(law)
 
 
 @pytest.mark.parametrize(

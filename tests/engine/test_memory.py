@@ -13,7 +13,7 @@ import torch
 from scenes import SMALL, textured
 
 import napari_dip as dip
-from napari_dip.engine import devices, run
+from napari_dip.engine import devices, frame, run
 from napari_dip.engine.memory import needed
 
 MEASURED = """
@@ -36,6 +36,61 @@ def test_the_memory_of_a_fit_is_predicted_within_a_fifth():
     ran = subprocess.run([sys.executable, "-c", MEASURED, "448"], capture_output=True, text=True, check=True)
     predicted, used = map(int, ran.stdout.split())
     assert 0.8 * used < predicted < 1.2 * used
+
+
+FILLED = """
+import resource
+import torch
+import napari_dip as dip
+from napari_dip.engine.filling import fill
+from napari_dip.engine.memory import FILLING, needed
+from napari_dip.engine.work import finished
+
+def filled(side):
+    generator = torch.Generator().manual_seed(0)
+    y = torch.rand(3, side, side, generator=generator)
+    weight = (torch.rand(1, side, side, generator=generator) < 0.6).float().expand(3, -1, -1)
+    problem = dip.Problem(y * weight, tuple(y.shape), weight=weight)
+    assert finished(fill(problem, dip.HeldOut().start(problem, 0)[0])) is not None
+
+filled(32)
+rss = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+filled(128)
+status = open("/proc/self/status").read()
+prior = dip.Prior(dip.Skip(down=(4,), up=4))
+sizes = [needed((prior,), (3, 128, 128), guides=0, precision=torch.float32, ahead=one) for one in (FILLING, None)]
+print(*sizes, 1024 * int(status.split("VmHWM:")[1].split()[0]) - rss)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the process's memory from /proc")
+def test_the_memory_that_similar_patches_of_missing_pixels_take_is_counted():
+    ran = subprocess.run([sys.executable, "-c", FILLED], capture_output=True, text=True, check=True)
+    predicted, without, used = map(int, ran.stdout.split())
+    assert without < predicted
+    assert used < predicted < without + 4 * used
+
+
+@pytest.mark.parametrize("preset", ["standard", "plain"])
+def test_missing_pixels_are_filled_only_after_memory_for_it_was_planned(preset, monkeypatch):
+    events = []
+
+    def planned(*args, **kwargs):
+        events.append(plan(*args, **kwargs))
+        return events[-1]
+
+    def filled(*args):
+        events.append("filling")
+        return fill(*args)
+
+    plan, fill = run.plan, frame.fill
+    monkeypatch.setattr(run, "plan", planned)
+    monkeypatch.setattr(frame, "fill", filled)
+    image = textured(48, 64)
+    image[::5, ::3] = np.nan
+    told = dip.memory_plan(image, dip.Inpaint(), preset=preset, max_memory=64)
+    dip.restore(image, dip.Inpaint(), preset=preset, max_memory=64, max_steps=1)
+    assert events == ([told, "filling"] if preset == "standard" else [told])
 
 
 def test_memory_grows_with_the_image_and_shrinks_with_its_tiles():

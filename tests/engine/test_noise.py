@@ -123,7 +123,7 @@ def test_an_image_agrees_with_its_own_law_and_not_with_another():
 @pytest.mark.parametrize("wrong", [-1.0, np.nan, np.inf])
 @pytest.mark.parametrize("kind", dip.NOISES)
 def test_no_noise_is_negative_or_infinite(kind, wrong):
-    with pytest.raises(ValueError, match="must be 0 or more"):
+    with pytest.raises(ValueError, match=r"must be .*at least 0"):
         kind(wrong)
 
 

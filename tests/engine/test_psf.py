@@ -117,11 +117,11 @@ def test_a_psf_off_its_middle_is_taken_as_it_is_and_that_is_said():
 @pytest.mark.parametrize(
     ("kind", "settings", "words"),
     [
-        (dip.GaussianPSF, {"fwhm": 0.0}, "fwhm = 0.0 must be above 0"),
-        (dip.GaussianPSF, {"fwhm_z": math.nan}, "fwhm_z = nan"),
-        (dip.MoffatPSF, {"beta": 1.0}, "beta = 1.0 must be 1.1 or more"),
+        (dip.GaussianPSF, {"fwhm": 0.0}, "fwhm is 0.0: it must be at least 0.1"),
+        (dip.GaussianPSF, {"fwhm_z": math.nan}, "fwhm_z is nan"),
+        (dip.MoffatPSF, {"beta": 1.0}, "beta is 1.0: it must be at least 1.1: below, the wings"),
         (dip.MicroscopePSF, {"numerical_aperture": 1.6}, "below the refractive index"),
-        (dip.MicroscopePSF, {"pixel": -1.0}, "pixel = -1.0"),
+        (dip.MicroscopePSF, {"pixel": -1.0}, "pixel is -1.0"),
     ],
 )
 def test_settings_that_no_instrument_has_are_refused(kind, settings, words):

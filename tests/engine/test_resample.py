@@ -84,5 +84,5 @@ def test_axes_of_one_size_are_left_alone(degradation):
 
 
 def test_a_wider_spot_than_can_be_is_refused():
-    with pytest.raises(ValueError, match=r"sigma=0 of GaussianBlur is not between 0\.1 and 10"):
+    with pytest.raises(ValueError, match=r"GaussianBlur\.sigma is 0: it must be at least 0\.1 and at most 10"):
         dip.GaussianBlur(0)

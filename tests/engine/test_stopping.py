@@ -41,6 +41,7 @@ def test_every_rule_leaves_the_measurement_alone_and_scores_on_the_device(rule):
     [
         (dip.FixedSteps, {"steps": 0}, "FixedSteps.steps is 0: it must be at least 1"),
         (dip.FixedSteps, {"steps": -3}, "steps is -3"),
+        (dip.FixedSteps, {"steps": 1.5}, "FixedSteps.steps is 1.5: it must be a whole number, at least 1"),
         (dip.HeldOut, {"fraction": 0.7}, "fraction is 0.7: it must be at least 0.001 and at most 0.5"),
         (dip.HeldOut, {"patience": "a"}, "patience is 'a'"),
         (dip.HeldOut, {"reveal": float("nan")}, "reveal is nan"),

@@ -1,6 +1,9 @@
+import io
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 import napari_dip as dip
@@ -86,6 +89,42 @@ def test_it_is_refused_with_the_reason_where_nothing_can_be_compared(settings, r
     assert refused.members is None
     assert reason in refused.fits[-1].no_std
     assert any(reason in note for note in refused.notes)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        dip.Denoise(),
+        dip.Inpaint(),
+        dip.Inpaint(denoise_known=True),
+        dip.SuperResolve(2),
+        dip.Deblock(quality=20),
+        dip.Enhance(),
+        dip.Guided(scene()[0]),
+        dip.Deconvolve(),
+    ],
+    ids=lambda task: type(task).__name__ + "+" * getattr(task, "denoise_known", False),
+)
+def test_tasks_say_beforehand_whether_it_can_be_given(task):
+    grey = np.clip(128 + 30 * scene()[1], 0, 255).astype(np.uint8)
+    image = grey.astype(np.float32)
+    if isinstance(task, dip.Deblock):
+        stream = io.BytesIO()
+        Image.fromarray(grey).save(stream, "JPEG", quality=task.quality)
+        image = np.asarray(Image.open(stream))
+    elif isinstance(task, dip.Inpaint):
+        image[5, 6:9] = np.nan
+    result = dip.restore(image, task, max_steps=2)
+    assert (result.fits[-1].no_std == "") == task.denoises
+    assert (result.std is None) != task.denoises
+
+
+def test_presets_say_beforehand_what_a_run_with_them_says():
+    _, noisy = scene(48)
+    by_name = {preset.name: preset for preset in dip.PRESETS}
+    assert by_name["standard"].no_std == by_name["best"].no_std == ""
+    for name in ("quick", "plain"):
+        assert dip.restore(noisy, preset=name, max_steps=2).fits[-1].no_std == by_name[name].no_std != ""
 
 
 def test_correlated_noise_is_a_reason_too():

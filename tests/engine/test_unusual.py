@@ -155,9 +155,7 @@ def test_many_channels_are_mixed_as_few_are():
 
 @pytest.mark.parametrize("network", [dip.Skip(down=(8,) * 6, up=8), dip.Decoder(width=8, depth=6)], ids=["skip", "up"])
 def test_deep_networks_can_be_planned(network):
-    found = plan(
-        (dip.Prior(network=network),), (1, 256, 256), guides=0, precision=torch.float32, has_pilot=False, free=8 << 30
-    )
+    found = plan((dip.Prior(network=network),), (1, 256, 256), guides=0, precision=torch.float32, free=8 << 30)
     assert 2**20 < found.needed < 2**31
 
 

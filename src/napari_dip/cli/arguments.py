@@ -13,14 +13,12 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import napari_dip as dip
 from napari_dip.cli import check, cite, demo, doctor, fbc, restoring
-from napari_dip.engine.arrays import notes, role
+from napari_dip.engine.arrays import role
+from napari_dip.engine.fields import check_value, notes
 from napari_dip.engine.problem import Role
 
 CHOICES: dict[Any, tuple[type, ...]] = {dip.Degradation: dip.DEGRADATIONS, dip.PSF: dip.PSFS}
 """What can be chosen for a task's field of each protocol."""
-
-NUMBERS: dict[Any, str] = {int: "a whole number", float: "a finite number"}
-"""What a field takes, in words."""
 
 DESCRIPTION = "Restore any scientific image from that image alone, by the deep image prior."
 EXAMPLES = """examples:
@@ -143,8 +141,9 @@ def add_fields(parser: argparse.ArgumentParser, task: type) -> None:
         if _plain(hint) is dip.NoiseLaw:
             noise = parser.add_argument_group("noise", "in the units of IN; default: what FITS headers say, where the "
                                               "image agrees with it, else told from the image")  # fmt: skip
-            noise.add_argument("--gain", type=_finite, metavar="G", help="units per electron: shot noise")
-            noise.add_argument("--read-noise", type=_finite, metavar="R", help="standard deviation without light")
+            gain, read_noise = (_checked(dip.PoissonGaussian, name, _finite) for name in ("gain", "read_noise"))
+            noise.add_argument("--gain", type=gain, metavar="G", help="units per electron: shot noise")
+            noise.add_argument("--read-noise", type=read_noise, metavar="R", help="standard deviation without light")
             noise.add_argument("--variance", metavar="FILE", help="variance of every value: instead of these")
             noise.add_argument(
                 "--offset", type=_finite, metavar="O", help="value without light, with a gain: default 0"
@@ -167,11 +166,13 @@ def add_fields(parser: argparse.ArgumentParser, task: type) -> None:
         elif get_origin(_plain(hint)) is Literal:
             parser.add_argument(flag, choices=get_args(_plain(hint)), default=field.default, help=note)
         elif get_origin(_plain(hint)) in (tuple, Union, types.UnionType):
-            parser.add_argument(flag, type=_numbers, default=field.default, help=f"{note}; several with commas",
+            several = _checked(task, field.name, _numbers)
+            parser.add_argument(flag, type=several, default=field.default, help=f"{note}; several with commas",
                                 metavar="VALUE")  # fmt: skip
         else:
-            kind = _finite if _plain(hint) is float else _plain(hint)
-            parser.add_argument(flag, type=kind, default=field.default, help=note, metavar="VALUE")
+            parse = {int: _whole, float: _finite}.get(_plain(hint), _plain(hint))
+            parser.add_argument(flag, type=_checked(task, field.name, parse), default=field.default, help=note,
+                                metavar="VALUE")  # fmt: skip
 
 
 def rule(text: str) -> dip.StoppingRule:
@@ -199,22 +200,9 @@ def _spec(text: str, kinds: tuple[type, ...], what: str, example: str) -> Any:
             f"{text!r} is no {what.replace('_', ' ')}; there are {', '.join(_names(kinds))}, with values as {example!r}"
         ) from error
     try:
-        _check_numbers(chosen, values)
         return chosen(**values)
     except (ValueError, TypeError) as error:
         raise argparse.ArgumentTypeError(f"{text!r} makes no sense: {error}") from error
-
-
-def _check_numbers(kind: type, values: dict[str, Any]) -> None:
-    """Refuse a value that is no number, or not finite, for a field of numbers."""
-    hints = get_type_hints(kind)
-    for name, value in values.items():
-        wanted = _plain(hints[name])
-        if wanted not in NUMBERS or (value is None and wanted != hints[name]):
-            continue
-        is_number = isinstance(value, (int, wanted)) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value):
-            raise ValueError(f"{name} must be {NUMBERS[wanted]}, not {value!r}")
 
 
 def outliers(text: str) -> dip.Outliers:
@@ -245,6 +233,27 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 def _names(kinds: tuple[type, ...]) -> list[str]:
     return [kind.__name__ for kind in kinds]
+
+
+def _checked(kind: type, name: str, parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a parser of a field's value, which the engine is asked about: so argparse can name the flag."""
+
+    def parsed(text: str) -> Any:
+        value = parse(text)
+        try:
+            check_value(kind, name, value)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        return value
+
+    return parsed
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
 
 
 def _positive(text: str) -> int:

@@ -25,8 +25,9 @@ from napari_dip import io
 from napari_dip.cli import FAILED
 from napari_dip.cli.quality import Comparison
 from napari_dip.cli.reading import lettered, read
-from napari_dip.engine import arrays, devices
+from napari_dip.engine import arrays, devices, fields
 from napari_dip.engine.blocks import name_axes
+from napari_dip.engine.presets import choose_preset
 from napari_dip.engine.problem import Role
 from napari_dip.io.record import plain
 
@@ -91,39 +92,40 @@ def check_outputs(options: argparse.Namespace, outputs: list[str]) -> None:
 
 
 def why_no_std(options: argparse.Namespace) -> str:
-    """Return why it is certain before the fit that no standard deviation can be given; empty: it is not."""
-    if options.task not in (dip.Denoise, dip.Guided) and not getattr(options, "denoise_known", False):
+    """Return what task and preset say beforehand of why there will be no standard deviation; empty: nothing."""
+    if not bare_task(options).denoises:
         return "only denoise, guided and inpaint --denoise-known can tell it from held-out pixels"
-    fits = next(len(preset.members) for preset in dip.PRESETS if preset.name == options.preset)
-    if not fits:
-        return f"with --preset {options.preset} there is no pilot to compare the fits with"
-    if fits == 1:
-        return f"with --preset {options.preset} there is one fit only, and no other one to compare it with"
-    return ""
+    preset = choose_preset(options.preset)
+    return preset.no_std and f"with --preset {preset.name} {preset.no_std}"
+
+
+def bare_task(options: argparse.Namespace) -> dip.Task:
+    """Return the task with the values of its flags, without what files say."""
+    hints = get_type_hints(options.task, include_extras=True)
+    names = [field.name for field in dataclasses.fields(options.task)]
+    said = [name for name in names if hasattr(options, name) and arrays.role(hints[name]) in (None, Role.AXIS)]
+    return options.task(**{name: getattr(options, name) for name in said})  # type: ignore[no-any-return]
 
 
 def build_task(options: argparse.Namespace, picture: io.Picture) -> dip.Task:
     """Return the task with the values of its flags, masks read from their files."""
     values: dict[str, Any] = {}
-    for field in dataclasses.fields(options.task):
-        if field.name == "noise":
-            values["noise"] = noise_of(options, picture)
-            continue
-        if field.name == "tables":
-            values["tables"] = picture.compression and dip.JpegTables(**dataclasses.asdict(picture.compression))
-            continue
-        value = getattr(options, field.name)
-        hint = get_type_hints(options.task, include_extras=True)[field.name]
-        kind = arrays.role(hint)
-        if kind in (Role.IMAGE, Role.KERNEL) and value is None and not arrays.notes(hint).get("optional"):
-            raise ValueError(f"--{field.name} FILE is missing: {arrays.notes(hint)['tooltip']}")
-        if kind is Role.MASK and value is not None:
-            mask = read_mask(value, options)
-            value = ~mask if getattr(options, f"{field.name}_keeps") else mask
-        elif kind not in (None, Role.AXIS) and value is not None:
-            value = read_plane(value, options).pixels if kind is Role.IMAGE else read(value).pixels
-        values[field.name] = value
-    return options.task(**values)  # type: ignore[no-any-return]
+    names = {field.name for field in dataclasses.fields(options.task)}
+    if "noise" in names:
+        values["noise"] = noise_of(options, picture)
+    if "tables" in names:
+        values["tables"] = picture.compression and dip.JpegTables(**dataclasses.asdict(picture.compression))
+    for name, kind, hint in arrays.array_fields(options.task):
+        path = getattr(options, name)
+        if path is None:
+            if kind is not Role.MASK and not fields.notes(hint).get("optional"):
+                raise ValueError(f"--{name} FILE is missing: {fields.notes(hint)['tooltip']}")
+        elif kind is Role.MASK:
+            mask = read_mask(path, options)
+            values[name] = ~mask if getattr(options, f"{name}_keeps") else mask
+        else:
+            values[name] = (read_plane(path, options) if kind is Role.IMAGE else read(path)).pixels
+    return dataclasses.replace(bare_task(options), **values)  # type: ignore[type-var]
 
 
 def noise_of(options: argparse.Namespace, picture: io.Picture) -> dip.NoiseLaw | None:

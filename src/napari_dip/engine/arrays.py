@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dip.engine.blocks import Axes, Frame
+from napari_dip.engine.fields import notes
 from napari_dip.engine.noise import VarianceMap
 from napari_dip.engine.problem import Array, Role
 
@@ -126,12 +127,6 @@ def _arrays(spec: Any) -> Iterator[tuple[str, Role, Any]]:
     for name, kind, _ in array_fields(type(spec)):
         if getattr(spec, name) is not None:
             yield name, kind, getattr(spec, name)
-
-
-def notes(hint: Any) -> dict[str, Any]:
-    """Return what an annotation tells forms and help."""
-    metadata = hint.__metadata__ if get_origin(hint) is Annotated else ()
-    return next((note for note in metadata if isinstance(note, dict)), {})
 
 
 def role(hint: Any) -> Role | None:

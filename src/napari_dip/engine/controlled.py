@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from napari_dip.engine.fields import Checked
+
 SQUARINGS = 10  # of the Gram matrix: its 1024th power has next to nothing but its largest eigenvalue
 SETTLING = 100  # power iterations before the first step
 ITERATIONS = 2  # of them in every step
@@ -23,7 +25,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class SpectralControl:
+class SpectralControl(Checked):
     """Bounds on how fast a network's output can change from place to place, and so on the frequencies that it learns.
 
     With it, norms take away the mean alone: a variance of 1 would undo every bound. A value per level: a tuple with
@@ -42,13 +44,6 @@ class SpectralControl:
         float | tuple[float, ...] | None,
         {"min": 0.01, "unit": "px", "tooltip": "Width of Gaussian up-sampling, in pixels before it"},
     ] = None
-
-    def __post_init__(self) -> None:
-        for name in ("bound", "head", "sigma"):
-            value = getattr(self, name)
-            for one in value if isinstance(value, tuple) else (value,):
-                if one is not None and not one > 0:
-                    raise ValueError(f"SpectralControl.{name} is {value}: every value must be above 0; None: no {name}")
 
 
 class Cap(nn.Module):

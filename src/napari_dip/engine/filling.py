@@ -60,6 +60,14 @@ class Filling:
         return torch.lerp(x, self.estimate, weight * near)
 
 
+def can_fill(problem: Problem, hidden: Problem) -> bool:
+    """Return whether `fill` can tell anything: of a plane of which something is missing, and something held out."""
+    known = problem.known()
+    is_plane = problem.y.ndim == 3 and min(problem.y.shape[1:]) >= SMALLEST
+    is_held = bool((known & ~hidden.known()).any())
+    return is_plane and problem.forward is identity and is_held and not bool(known.all())
+
+
 def fill(problem: Problem, hidden: Problem) -> Generator[None, None, Filling | None]:
     """Yield while missing pixels are told from similar patches, and return what was found; None where there are none.
 
@@ -71,11 +79,10 @@ def fill(problem: Problem, hidden: Problem) -> Generator[None, None, Filling | N
     problem, hidden : Problem
         Of a plane, the operator being the identity; `hidden` is the same with some elements held out.
     """
+    if not can_fill(problem, hidden):
+        return None
     known, seen = problem.known(), hidden.known()
     held = known & ~seen
-    is_plane = problem.y.ndim == 3 and min(problem.y.shape[1:]) >= SMALLEST
-    if not is_plane or problem.forward is not identity or not bool(held.any()) or bool(known.all()):
-        return None
     start = yield from total_variation(problem, hidden)
     assert start is not None  # noqa: S101  something is held out
     y = problem.y

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from napari_dip.engine import devices
 from napari_dip.engine.abreast import abreast
@@ -18,8 +19,9 @@ from napari_dip.engine.channels import joint_gains
 from napari_dip.engine.comparison import Gain, gains
 from napari_dip.engine.convolve import Convolution
 from napari_dip.engine.correlation import reach
-from napari_dip.engine.filling import fill
+from napari_dip.engine.filling import can_fill, fill
 from napari_dip.engine.member import Member, Step
+from napari_dip.engine.memory import FILLING, PILOT
 from napari_dip.engine.mixture import Mixture
 from napari_dip.engine.noise import LEAST_NOISE, NoiseRecord, estimate_noise, record_of
 from napari_dip.engine.outcome import Fit, Phase, Progress, Restoration
@@ -68,17 +70,17 @@ class FrameFit:
         run, mixture = self.run, self.mixture
         yield from self.judge_psf()
         hidden, _ = run.rule.start(self.problem, run.seed)
+        problem, plan = self.problem, None
+        if self.is_filled(hidden):  # known beforehand, as what is fitted then is
+            plan = run.planned(problem, self.priors(None), FILLING)
         yield from self.prepare(hidden)
-        problem = self.problem
-        priors: tuple[Prior, ...] = (run.prior,)
         made = mixture.pilot.guide if mixture.pilot else mixture.guide
-        if made is not None or (run.members and problem.guide is not None and not problem.is_judged_by_pixels):
-            priors = _members(run, problem)
+        priors = self.priors(made)
         if made is not None:
             guides = [guide for guide in (made, problem.guide) if guide is not None]
             both = torch.cat([guide.to(guides[0].device) for guide in guides])
             problem, hidden = (dataclasses.replace(one, guide=both) for one in (problem, hidden))
-        plan = run.planned(problem, priors, has_pilot=bool(mixture.pilot or mixture.filling))
+        plan = plan or run.planned(problem, priors, PILOT if mixture.pilot else None)
         self.tile = plan.tile
         mixture.members = [
             Member(self, prior, problem, index, seed=run.seed + index * BETWEEN_SEEDS)
@@ -99,6 +101,21 @@ class FrameFit:
             self.gains = gains(mixture.pilot, mixture.unseen(), mixture.weights())
         run.fits.extend(self.fits)
         self.is_done = True
+
+    def is_filled(self, hidden: Problem) -> bool:
+        """Return whether missing pixels are told from similar patches before the fit."""
+        return bool(self.run.members) and self.run.task.keeps_known and can_fill(self.problem, hidden)
+
+    def priors(self, made: Tensor | None) -> tuple[Prior, ...]:
+        """Return what is fitted beside a guide that was made, or without one.
+
+        Where nothing can be held out, a fit of a fixed length ends: too early for those that do not see the guide.
+        """
+        run, problem = self.run, self.problem
+        if made is None and (problem.guide is None or problem.is_judged_by_pixels or not run.members):
+            return (run.prior,)
+        seeing = tuple(prior for prior in run.members if isinstance(prior.source, Guide))
+        return run.members if problem.is_judged_by_pixels or not seeing else seeing
 
     def fitted(self, hidden: Problem) -> Iterator[Iterator[Step]]:
         """Yield the fit of each member, until there is a reason to begin no other."""
@@ -298,12 +315,3 @@ class FrameFit:
         while run.control.is_paused and not run.control.is_stopped:
             time.sleep(HEARTBEAT)
             yield dataclasses.replace(now, phase="paused", rate=0.0, score=None)
-
-
-def _members(run: Run, problem: Problem) -> tuple[Prior, ...]:
-    """Return what is fitted beside a pilot.
-
-    Where nothing can be held out, a fit of a fixed length ends: too early for those that do not see the pilot.
-    """
-    seeing = tuple(prior for prior in run.members if isinstance(prior.source, Guide))
-    return run.members if problem.is_judged_by_pixels or not seeing else seeing

@@ -21,8 +21,6 @@ from napari_dip.engine.tiles import SMALLEST_TILE, count, jitter_places
 FLOAT = 4  # bytes
 IN_FIT = 9  # images, shaped as x, that a fit holds: x, averages, the data term and its gradient, copies of the best
 IN_FRAME = 8  # images that a frame and its result hold: measurement, masks, what the result is made of
-IN_PILOT = 12  # images that a pilot holds, and what is told by it
-PATCH = (9, 8)  # px: the largest side of a pilot's patches, in one channel and in several
 SOLVING = 200 << 20  # bytes: mixtures of patches, in float64
 PER_WEIGHT = 28  # bytes: weight, gradient, two moments, and copies of all but the gradient
 BESIDE = {torch.float32: 128 << 20, torch.bfloat16: 96 << 20}  # bytes: threads, kernels, what the allocator keeps
@@ -30,6 +28,27 @@ WORKING = {torch.float32: 3, torch.bfloat16: 2}  # times the largest map: gradie
 SHARE = 0.8  # of the free memory that a run may take
 SAMPLE = {2: 64, 3: 48}  # px a side at most, of the image on which a network is tried, by its dimensions
 STEP = 32  # px: tiles are so many, or a multiple: nothing is lost in five halvings
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What is made in closed form before the fits takes.
+
+    Attributes
+    ----------
+    patch : (int, int)
+        The largest side of its patches in px, in one channel and in several.
+    made, kept : int
+        Images, shaped as x, that it holds at most while it is made, and from then on.
+    """
+
+    patch: tuple[int, int]
+    made: int
+    kept: int
+
+
+PILOT = Ahead(patch=(9, 8), made=12, kept=12)
+FILLING = Ahead(patch=(7, 7), made=26, kept=3)  # most in the search for the least variation that it begins with
 
 
 @dataclass(frozen=True)
@@ -65,7 +84,7 @@ def needed(
     *,
     guides: int,
     precision: torch.dtype,
-    has_pilot: bool = False,
+    ahead: Ahead | None = None,
     tile: int | None = None,
     abreast: int = 1,
     spacing: tuple[float, ...] = (),
@@ -84,8 +103,8 @@ def needed(
         Channels of the guide; 0: there is none.
     precision : dtype
         Of activations.
-    has_pilot : bool
-        Whether a pilot is made first.
+    ahead : Ahead, optional
+        What is made first; None: nothing is.
     tile : int, optional
         Side of the tiles; None: the image is fitted whole.
     abreast : int
@@ -97,9 +116,10 @@ def needed(
     beside = BESIDE.get(precision, BESIDE[torch.float32])
     fits = [_fit(prior, shape, guides=guides, precision=precision, tile=tile, spacing=spacing) for prior in priors]
     fitting = sum(sorted(fits)[-abreast:]) + min(abreast, len(fits)) * IN_FIT * image
-    if not has_pilot:
+    if ahead is None:
         return fitting + IN_FRAME * image + beside
-    return max(fitting, SOLVING + strip_bytes(shape, PATCH[shape[0] > 1])) + (IN_FRAME + IN_PILOT) * image + beside
+    making = SOLVING + strip_bytes(shape, ahead.patch[shape[0] > 1]) + ahead.made * image
+    return max(fitting + ahead.kept * image, making) + IN_FRAME * image + beside
 
 
 @lru_cache(maxsize=64)
@@ -166,7 +186,7 @@ def plan(
     *,
     guides: int,
     precision: torch.dtype,
-    has_pilot: bool,
+    ahead: Ahead | None = None,
     free: int | None,
     tile: int | None = None,
     abreast: int = 1,
@@ -184,7 +204,7 @@ def plan(
             shape,
             guides=guides,
             precision=precision,
-            has_pilot=has_pilot,
+            ahead=ahead,
             tile=side,
             abreast=at_a_time,
             spacing=spacing,

@@ -16,7 +16,7 @@ from napari_dip.engine import aligning
 from napari_dip.engine.aligning import Doubles, Marks
 from napari_dip.engine.blocks import Axes, Frame, Missing, Scale
 from napari_dip.engine.exposures import SIDE, SeriesNoise, noise_of_frames
-from napari_dip.engine.noise import Gaussian, NoiseLaw, NoiseModel, Poisson, PoissonGaussian, VarianceMap
+from napari_dip.engine.noise import NoiseLaw, NoiseModel, VarianceMap
 from napari_dip.engine.problem import Array, Exposures, Problem
 
 SMOOTH = 2.0  # px: standard deviation of the Gaussian under which scenes are compared
@@ -298,22 +298,41 @@ def _outlying(frames: Doubles, known: Marks, middle: Doubles, moves: Doubles, no
     return np.stack(found)
 
 
-def law_of_mean(law: NoiseLaw | None, count: int, axis: int, ndim: int) -> NoiseLaw | None:
-    """Return the law of the mean of so many frames, from that of one.
+@dataclass(frozen=True)
+class LawOfMean:
+    """The noise of the mean of several frames, each of whose noise follows a law: a variance so many times smaller."""
+
+    law: NoiseLaw
+    count: int
+
+    @property
+    def slope(self) -> float:
+        return self.law.slope / self.count
+
+    @property
+    def at_zero(self) -> float:
+        return self.law.at_zero / self.count
+
+
+def law_of_mean(law: NoiseLaw | None, axes: Axes, letter: str) -> NoiseLaw | None:
+    """Return the law of the mean of the frames along an axis, from that of one.
 
     Parameters
     ----------
     law : NoiseLaw, optional
-        A map may have an axis of the frames, `axis` of `ndim`.
+        Whatever it is, the variance falls with the number of frames. A map may have each of them, or be one for all.
+    axes, letter
+        Of all frames, and of the axis along which they lie.
+
+    Raises
+    ------
+    ValueError
+        When a map does not fit the frames.
     """
-    if isinstance(law, VarianceMap):
-        values = np.asarray(law.values)
-        values = values.mean(axis) if values.ndim == ndim else values
-        return VarianceMap(values / count)
-    if isinstance(law, Gaussian):
-        return Gaussian(law.sigma / count**0.5)
-    if isinstance(law, Poisson):
-        return Poisson(law.gain / count, law.offset)
-    if isinstance(law, PoissonGaussian):
-        return PoissonGaussian(law.gain / count, law.read_noise / count**0.5, law.offset)
-    return law
+    if law is None:
+        return None
+    count = axes.size(letter)
+    if not isinstance(law, VarianceMap):
+        return LawOfMean(law, count)
+    values = axes.spread(np.asarray(law.values), "A map of the variance")
+    return VarianceMap(values.mean(axes.letters.index(letter)) / count)

@@ -16,7 +16,7 @@ from napari_dip.engine.member import Member
 from napari_dip.engine.pilot import Pilot
 from napari_dip.engine.points import Lost, given_back
 from napari_dip.engine.problem import Problem
-from napari_dip.engine.uncertainty import Spread, spread_of
+from napari_dip.engine.uncertainty import Spread, spread_of, why_no_std
 
 
 @dataclass(eq=False)
@@ -122,15 +122,12 @@ class Mixture:
     @property
     def no_std(self) -> str:
         """Why no standard deviation is given, in words; empty: it is."""
-        if self.pilot is None:
-            return "there is no pilot to compare the fits with"
-        if not self.problem.is_judged_by_pixels:
-            return "held-out pixels tell nothing of what this task does"
-        if any(reach(self.pilot.noise.correlation)):
-            return "the noise is correlated from pixel to pixel"
-        if len(self.kept) < 2:
-            return "there is one fit only, and no other one to compare it with"
-        return ""
+        return why_no_std(
+            len(self.kept),
+            has_pilot=self.pilot is not None,
+            is_judged=self.problem.is_judged_by_pixels,
+            is_correlated=self.pilot is not None and any(reach(self.pilot.noise.correlation)),
+        )
 
     def spread(self) -> Spread | None:
         if self.pilot is None or self.no_std:

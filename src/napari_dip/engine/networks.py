@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_dip.engine.controlled import KAIMING, Cap, Centre, GaussianUp, SpectralControl, at_level, tell_norms
+from napari_dip.engine.fields import Checked
 from napari_dip.engine.modules import Conv, Double, Factors, Norm, cut, joined
 
 SMALLEST_MAP = 4  # px a side of the deepest feature map; below this a level only blurs
@@ -46,7 +47,7 @@ class Network(Protocol):
 
 
 @dataclass(frozen=True)
-class Skip:
+class Skip(Checked):
     """The hourglass with thin skip connections of Ulyanov et al. 2018, supplementary material.
 
     Every level halves the image (rounding up), convolves once more, hands on to the next level, doubles the
@@ -70,6 +71,7 @@ class Skip:
     ] = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("up", "skip", "kernel_down", "kernel_up", "upsampling"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != len(self.down):
@@ -161,7 +163,7 @@ def _tell_norms(module: nn.Module, inputs: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Decoder:
+class Decoder(Checked):
     """The way up alone, from a small random input: the network of Shi et al. 2022, without its control.
 
     At each of `depth` levels maps are doubled and convolved twice. The input is taken at the deepest level's size:
@@ -179,8 +181,7 @@ class Decoder:
     ] = None
 
     def __post_init__(self) -> None:
-        if self.depth < 1:
-            raise ValueError(f"Decoder.depth is {self.depth}: a network needs at least one level")
+        super().__post_init__()
         if isinstance(self.upsampling, tuple) and len(self.upsampling) != self.depth:
             raise ValueError(f"Decoder.upsampling has {len(self.upsampling)} values for {self.depth} levels")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
@@ -23,6 +22,7 @@ from napari_dip.engine.correlation import (
     power_in_means,
     whole_blocks,
 )
+from napari_dip.engine.fields import Checked
 from napari_dip.engine.sampling import part_of
 
 Doubles = npt.NDArray[np.float64]
@@ -58,13 +58,10 @@ class NoiseLaw(Protocol):
 
 
 @dataclass(frozen=True)
-class Gaussian:
+class Gaussian(Checked):
     """Noise of one strength everywhere: read noise, thermal noise."""
 
     sigma: Annotated[float, {"min": 0.0, "tooltip": "Standard deviation, in the image's units"}] = 1.0
-
-    def __post_init__(self) -> None:
-        _check(sigma=self.sigma)
 
     @property
     def slope(self) -> float:
@@ -76,14 +73,11 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
-class Poisson:
+class Poisson(Checked):
     """Shot noise: the image counts photons or electrons, `gain` of its units each, from `offset` on."""
 
     gain: Annotated[float, {"min": 0.0, "tooltip": "Image units per electron"}] = 1.0
     offset: Annotated[float, {"tooltip": "The value without light, in the image's units"}] = 0.0
-
-    def __post_init__(self) -> None:
-        _check(gain=self.gain)
 
     @property
     def slope(self) -> float:
@@ -95,15 +89,12 @@ class Poisson:
 
 
 @dataclass(frozen=True)
-class PoissonGaussian:
+class PoissonGaussian(Checked):
     """Shot noise and read noise: what a camera has."""
 
     gain: Annotated[float, {"min": 0.0, "tooltip": "Image units per electron"}] = 1.0
     read_noise: Annotated[float, {"min": 0.0, "tooltip": "Standard deviation, in the image's units"}] = 0.0
     offset: Annotated[float, {"tooltip": "The value without light, in the image's units"}] = 0.0
-
-    def __post_init__(self) -> None:
-        _check(gain=self.gain, read_noise=self.read_noise)
 
     @property
     def slope(self) -> float:
@@ -141,6 +132,13 @@ class VarianceMap:
 
 
 NOISES = (Gaussian, Poisson, PoissonGaussian)
+
+
+def is_law(value: object) -> bool:
+    """Return whether a value has what a law of noise has."""
+    if isinstance(value, (VarianceMap, type)):  # the median of a large map takes long; a class is no law yet
+        return isinstance(value, VarianceMap)
+    return hasattr(value, "slope") and hasattr(value, "at_zero")
 
 
 @dataclass(frozen=True, eq=False)
@@ -354,13 +352,6 @@ def agreement(law: NoiseLaw, plane: npt.NDArray[Any]) -> float | None:
     model = estimate_noise(y, torch.from_numpy(known)[None])
     expected = float(np.clip(law.slope * values[known] + law.at_zero, 0, None).mean()) if known.any() else 0.0
     return float(model.mean) / expected if model is not None and expected > 0 else None
-
-
-def _check(**values: float) -> None:
-    """Raise ValueError where a value is no strength of noise."""
-    for name, value in values.items():
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{name} = {value} must be 0 or more, and finite")
 
 
 def _high_pass(known: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_dip.engine.fields import Checked
 from napari_dip.engine.noise import NoiseLaw, NoiseModel, estimate_noise, model_of
 from napari_dip.engine.problem import Array
 
@@ -27,7 +28,7 @@ BESIDE = (((0, -1), (0, 1)), ((-1, 0), (1, 0)), ((0, -1), (0, 1), (-1, 0), (1, 0
 
 
 @dataclass(frozen=True)
-class Outliers:
+class Outliers(Checked):
     """Hot pixels, dead pixels and cosmic rays: sharper than anything that came through the optics.
 
     What light makes is blurred: with a point-spread function of this width, the pixels on either side of one differ
@@ -37,15 +38,17 @@ class Outliers:
 
     fwhm: Annotated[
         float,
-        {"min": 0.8, "max": 20.0, "unit": "px", "tooltip": "Full width at half height of the sharpest real spot"},
+        {
+            "min": 0.8,
+            "max": 20.0,
+            "why": "a sharper spot cannot be told from a hot pixel",
+            "unit": "px",
+            "tooltip": "Full width at half height of the sharpest real spot",
+        },
     ] = 1.5
     threshold: Annotated[
         float, {"min": 1.0, "unit": "σ", "tooltip": "How far a pixel stands out of its surroundings at least"}
     ] = 5.0
-
-    def __post_init__(self) -> None:
-        if not self.fwhm >= 0.8:
-            raise ValueError(f"fwhm = {self.fwhm} px is under 0.8: so sharp a spot cannot be told from a hot pixel")
 
     @property
     def least_beside(self) -> float:

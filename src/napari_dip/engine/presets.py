@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
+from napari_dip.engine.fields import Checked
 from napari_dip.engine.networks import Skip
 from napari_dip.engine.prior import Guide, Noise, Prior
 from napari_dip.engine.stopping import HeldOut, StoppingRule
 from napari_dip.engine.tasks import Task
+from napari_dip.engine.uncertainty import why_no_std
 
 
 @dataclass(frozen=True)
-class Preset:
+class Preset(Checked):
     """How an image is restored, under one name.
 
     Parameters
@@ -41,6 +43,11 @@ class Preset:
     passes: int = 2
     collaborative: bool = False
     most: int | None = None
+
+    @property
+    def no_std(self) -> str:
+        """Why no standard deviation can be given with it, whatever the image, in words; empty: it can."""
+        return why_no_std(len(self.members), has_pilot=bool(self.members))
 
 
 def choose_preset(preset: Preset | str) -> Preset:

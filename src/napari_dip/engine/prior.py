@@ -8,6 +8,7 @@ from typing import Annotated, Protocol
 import torch
 from torch import Tensor
 
+from napari_dip.engine.fields import Checked
 from napari_dip.engine.networks import Network, Skip
 from napari_dip.engine.problem import Problem
 
@@ -26,7 +27,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Noise:
+class Noise(Checked):
     """Uniform noise, fixed for the run: the input of Ulyanov et al. 2018."""
 
     channels: Annotated[int, {"min": 1}] = 32
@@ -38,7 +39,7 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Coordinates:
+class Coordinates(Checked):
     """The position of every pixel, from 0 to 1 along each axis: favours large smooth regions (inpainting)."""
 
     jitter: Annotated[float, {"min": 0.0, "tooltip": "Noise added to z at every step: regularises"}] = 0.03
@@ -49,7 +50,7 @@ class Coordinates:
 
 
 @dataclass(frozen=True)
-class Guide:
+class Guide(Checked):
     """The problem's guide, another image of the scene, beside uniform noise; without a guide 32 channels of noise."""
 
     channels: Annotated[int, {"min": 1, "tooltip": "Of noise, beside the guide"}] = 8
@@ -64,7 +65,7 @@ class Guide:
 
 
 @dataclass(frozen=True)
-class Fourier:
+class Fourier(Checked):
     """Sines and cosines of random phases, fixed for the run: the input of Shi et al. 2022, for `Decoder`."""
 
     channels: Annotated[int, {"min": 1, "tooltip": "Of phases: the network's input has twice as many"}] = 16
@@ -79,7 +80,7 @@ SOURCES = (Noise, Coordinates, Guide, Fourier)
 
 
 @dataclass(frozen=True)
-class Prior:
+class Prior(Checked):
     """The deep image prior: a network, what feeds it, and how it is fitted.
 
     Ulyanov et al. 2018: the restored image is the output of a network whose weights, started at random, are

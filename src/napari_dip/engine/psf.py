@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_dip.engine.fields import Checked
+
 Doubles = npt.NDArray[np.float64]
 
 TAIL = 1e-3  # of a model's light that its array may leave out, where the image is large enough
@@ -29,16 +31,13 @@ class PSF(Protocol):
 
 
 @dataclass(frozen=True)
-class GaussianPSF:
+class GaussianPSF(Checked):
     """A Gaussian: a fair picture of a microscope's focus, or of moderate seeing."""
 
     fwhm: Annotated[float, {"min": 0.1, "unit": "px", "tooltip": "Full width at half maximum along Y and X"}] = 3.0
     fwhm_z: Annotated[
         float | None, {"min": 0.1, "unit": "px", "tooltip": "Along Z, in planes; auto: as along Y and X"}
     ] = None
-
-    def __post_init__(self) -> None:
-        _positive(fwhm=self.fwhm, fwhm_z=self.fwhm if self.fwhm_z is None else self.fwhm_z)
 
     def kernel(self, field: tuple[int, ...]) -> Doubles:
         widths = [self.fwhm if self.fwhm_z is None else self.fwhm_z, self.fwhm, self.fwhm][-len(field) :]
@@ -48,18 +47,18 @@ class GaussianPSF:
 
 
 @dataclass(frozen=True)
-class MoffatPSF:
+class MoffatPSF(Checked):
     """A Moffat profile, (1 + (r / α)²)^-β: a star through the seeing (A. F. J. Moffat, A&A 3, 455, 1969)."""
 
     fwhm: Annotated[float, {"min": 0.1, "unit": "px", "tooltip": "Full width at half maximum: the seeing"}] = 3.0
     beta: Annotated[
-        float, {"min": 1.1, "tooltip": "How steep the wings are: 2.5 to 5; more is nearer to a Gaussian"}
+        float,
+        {
+            "min": 1.1,
+            "why": "below, the wings hold nearly all of the light",
+            "tooltip": "How steep the wings are: 2.5 to 5; more is nearer to a Gaussian",
+        },
     ] = 3.0
-
-    def __post_init__(self) -> None:
-        _positive(fwhm=self.fwhm)
-        if not 1.1 <= self.beta < math.inf:
-            raise ValueError(f"beta = {self.beta} must be 1.1 or more: below, the wings hold nearly all of the light")
 
     def kernel(self, field: tuple[int, ...]) -> Doubles:
         if len(field) != 2:
@@ -70,7 +69,7 @@ class MoffatPSF:
 
 
 @dataclass(frozen=True)
-class MicroscopePSF:
+class MicroscopePSF(Checked):
     """The scalar diffraction of a fluorescence microscope: Born and Wolf's, and below a mismatch Gibson and Lanni's.
 
     With `depth` 0 or with equal refractive indices it is that of M. Born and E. Wolf, "Principles of Optics", 8.8;
@@ -92,8 +91,8 @@ class MicroscopePSF:
     ] = None
 
     def __post_init__(self) -> None:
-        _positive(wavelength=self.wavelength, pixel=self.pixel, step=self.step)
-        if not 0 < self.numerical_aperture < self.immersion:
+        super().__post_init__()
+        if not self.numerical_aperture < self.immersion:
             raise ValueError(
                 f"numerical_aperture = {self.numerical_aperture} must be below the refractive index of the immersion, "
                 f"{self.immersion}"
@@ -205,9 +204,3 @@ def _axes(field: tuple[int, ...], reach: list[float]) -> list[Doubles]:
     """Return the coordinates along each axis, for broadcasting, up to `reach` or as far as the image allows."""
     halves = [min((n - 1) // 2, math.ceil(most)) for n, most in zip(field, reach, strict=True)]
     return list(np.meshgrid(*[np.arange(-half, half + 1.0) for half in halves], indexing="ij", sparse=True))
-
-
-def _positive(**values: float) -> None:
-    for name, value in values.items():
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name} = {value} must be above 0, and finite")

@@ -181,6 +181,7 @@ class Reconstruct:
     mask: ClassVar[Mask | None] = None
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
+    denoises: ClassVar[bool] = False
 
     data: _Data
     forward: Forward

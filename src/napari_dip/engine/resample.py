@@ -9,6 +9,8 @@ from typing import Annotated, Protocol
 import torch
 from torch import Tensor
 
+from napari_dip.engine.fields import Checked
+
 CUT = 4.0  # standard deviations at which a Gaussian ends
 
 
@@ -52,14 +54,10 @@ class Lanczos:
 
 
 @dataclass(frozen=True)
-class GaussianBlur:
+class GaussianBlur(Checked):
     """A Gaussian around each pixel's centre: optics whose spot is wider than a pixel."""
 
     sigma: Annotated[float, {"min": 0.1, "max": 10.0, "unit": "px", "tooltip": "In pixels of the measurement"}] = 0.6
-
-    def __post_init__(self) -> None:
-        if not 0.1 <= self.sigma <= 10:
-            raise ValueError(f"sigma={self.sigma:g} of GaussianBlur is not between 0.1 and 10 pixels")
 
     def weights(self, fine: int, coarse: int) -> Tensor:
         reach = CUT * self.sigma

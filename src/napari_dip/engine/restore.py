@@ -14,7 +14,7 @@ from napari_dip.engine import devices
 from napari_dip.engine.arrays import check_arrays, has_image
 from napari_dip.engine.blocks import Axes, Missing, name_axes
 from napari_dip.engine.marking import Colour
-from napari_dip.engine.memory import MemoryPlan, plan
+from napari_dip.engine.memory import FILLING, PILOT, Ahead, MemoryPlan, plan
 from napari_dip.engine.merging import law_of_mean, merge
 from napari_dip.engine.outcome import Control, Progress, Restoration, settings_of
 from napari_dip.engine.outliers import Outliers
@@ -172,9 +172,8 @@ def iter_restore(
     made = np.dtype(values.dtype if dtype == "source" else np.float32).newbyteorder("=")
     if isinstance(task, Denoise) and letter:
         gaps = tuple(axes_.broadcast(mask) for mask in (missing, hidden) if mask is not None)
+        task = dataclasses.replace(task, noise=law_of_mean(task.noise, axes_, letter))
         merged = merge(values, axes_.together, letter, Missing(axes_.together, gaps, saturation))
-        law = law_of_mean(task.noise, merged.count, axes_.letters.index(letter), len(axes_.letters))
-        task = dataclasses.replace(task, noise=law)
         values, axes_, missing, hidden = merged.image, axes_.without(letter), merged.unknown, None
     grid = _grid(task, axes_, out, made)
     check_arrays(task, axes_, grid)
@@ -243,19 +242,29 @@ def memory_plan(
     shape = (grid.channels, *(grid.shape[axis] for axis in grid.spatial))
     where = devices.choose(device)
     free = devices.free_memory(where) if max_memory is None else int(max_memory * 2**30)
-    priors = (prior,) if prior else (chosen.members or (chosen.prior,))
-    has_guide = has_image(task) or not prior
+    priors, guides, ahead = _expected(task, prior, chosen, len(grid.spatial))
     return plan(
         priors,
         shape,
-        guides=grid.channels * has_guide,
+        guides=grid.channels * guides,
         precision=devices.precision(where),
-        has_pilot=not prior and bool(chosen.members),
+        ahead=ahead,
         free=free,
         tile=_checked_tile(tile),
         abreast=devices.abreast(where, len(priors)),
         spacing=_spacing(spacing, axes_, grid),
     )
+
+
+def _expected(
+    task: Task, prior: Prior | None, preset: Preset, ndim: int
+) -> tuple[tuple[Prior, ...], int, Ahead | None]:
+    """Return what will be fitted, to how many guides, and what is made before it, told without the image."""
+    if prior is not None:
+        return (prior,), int(has_image(task)), None
+    if task.keeps_known:  # missing pixels are told from similar patches, of planes, and these are no guide
+        return (preset.prior,), int(has_image(task)), FILLING if preset.members and ndim == 2 else None
+    return preset.members or (preset.prior,), 1, PILOT if preset.members else None
 
 
 def _frames(task: Task) -> str:

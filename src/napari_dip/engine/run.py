@@ -21,7 +21,7 @@ from napari_dip.engine.channels import SURE
 from napari_dip.engine.comparison import Gain
 from napari_dip.engine.exposures import SeriesNoise, noise_of_series
 from napari_dip.engine.frame import FrameFit
-from napari_dip.engine.memory import MemoryPlan, plan
+from napari_dip.engine.memory import Ahead, MemoryPlan, plan
 from napari_dip.engine.merging import Merged
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration, settings_of
 from napari_dip.engine.prior import Prior
@@ -176,7 +176,7 @@ class Run:
         """How many bytes the run may take; None: nobody said."""
         return None if self.limits.memory is None else int(self.limits.memory * 2**30)
 
-    def planned(self, problem: Problem, priors: tuple[Prior, ...], *, has_pilot: bool) -> MemoryPlan:
+    def planned(self, problem: Problem, priors: tuple[Prior, ...], ahead: Ahead | None) -> MemoryPlan:
         """Return how a frame is fitted, so that memory suffices."""
         most = self.most_memory
         self.plan = plan(
@@ -184,7 +184,7 @@ class Run:
             problem.shape,
             guides=0 if problem.guide is None else len(problem.guide),
             precision=self.precision,
-            has_pilot=has_pilot,
+            ahead=ahead,
             free=devices.free_memory(self.device) if most is None else most,
             tile=self.tile,
             abreast=devices.abreast(self.device, len(priors)),

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Protocol, get_type_hints
+from typing import Annotated, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from napari_dip.engine.correlation import autocorrelation, grown, reach
+from napari_dip.engine.fields import Checked
 from napari_dip.engine.fit import Iterate
 from napari_dip.engine.noise import estimate_noise
 from napari_dip.engine.problem import Array, Exposures, Problem, TooLittleKnownError
@@ -58,20 +57,8 @@ class StoppingRule(Protocol):
         ...
 
 
-class _Checked:
-    """A rule whose settings are within what its fields say, or it is refused in words."""
-
-    def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self), include_extras=True).items():
-            for said in getattr(hint, "__metadata__", ()):
-                value, low, high = getattr(self, name), said.get("min", -math.inf), said.get("max", math.inf)
-                if not isinstance(value, numbers.Real) or not low <= value <= high:
-                    upper = f" and at most {high:g}" if high < math.inf else ""
-                    raise ValueError(f"{type(self).__name__}.{name} is {value!r}: it must be at least {low:g}{upper}")
-
-
 @dataclass(frozen=True)
-class HeldOut(_Checked):
+class HeldOut(Checked):
     """Some of the known pixels are hidden from the fit; their error in the averaged output is the score.
 
     Noise is independent of what the network has seen elsewhere, so this error falls while structure is learned
@@ -142,7 +129,7 @@ class HeldOut(_Checked):
 
 
 @dataclass(frozen=True)
-class WindowedVariance(_Checked):
+class WindowedVariance(Checked):
     """ES-WMV: the variance of the last outputs, lowest where the fit passes the image on its way to the noise.
 
     Source: Wang et al., "Early Stopping for Deep Image Prior", arXiv 2112.06074 (window 100, patience 1000).
@@ -171,7 +158,7 @@ class WindowedVariance(_Checked):
 
 
 @dataclass(frozen=True)
-class MovingVariance(_Checked):
+class MovingVariance(Checked):
     """ES-EMV: an exponentially moving variance of the outputs, which needs no memory of them.
 
     Source: Wang et al., "Early Stopping for Deep Image Prior", arXiv 2112.06074 (weight 0.1, patience 1000).
@@ -205,7 +192,7 @@ class MovingVariance(_Checked):
 
 
 @dataclass(frozen=True)
-class Discrepancy(_Checked):
+class Discrepancy(Checked):
     """The averaged output whose residual is as strong as the noise (V. A. Morozov's discrepancy principle, 1966).
 
     The noise is the task's, or estimated from the image, see `estimate_noise`. Nothing is hidden from the fit.
@@ -241,7 +228,7 @@ class Discrepancy(_Checked):
 
 
 @dataclass(frozen=True)
-class BlurSharpness(_Checked):
+class BlurSharpness(Checked):
     """The step where the ratio of blur to sharpness of the outputs stops changing: for networks with spectral control.
 
     A test of convergence: it does not see noise being learned, which a controlled network must keep from doing. For
@@ -267,7 +254,7 @@ class BlurSharpness(_Checked):
 
 
 @dataclass(frozen=True)
-class SteadyDetail(_Checked):
+class SteadyDetail(Checked):
     """The step where the ratio of blur to sharpness changes by a small share only: for networks with spectral control.
 
     As `BlurSharpness`, but sharpness is relative to the image's contrast and taken over a share of its pixels, and the
@@ -324,7 +311,7 @@ def _settling(
 
 
 @dataclass(frozen=True, eq=False)
-class OtherExposure(_Checked):
+class OtherExposure(Checked):
     """The averaged output that tells best what another exposure of the same scene shows: its noise is another.
 
     The other exposure may differ in gain and offset of each channel. For Python only: a form cannot hold an image.
@@ -365,7 +352,7 @@ class OtherExposure(_Checked):
 
 
 @dataclass(frozen=True)
-class FixedSteps(_Checked):
+class FixedSteps(Checked):
     """So many steps, then stop: the averaged output at the end is the result."""
 
     steps: Steps = 1500

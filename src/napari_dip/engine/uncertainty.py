@@ -53,6 +53,29 @@ class Spread:
         return drawn * (variance / drawn.square().mean()).sqrt()
 
 
+def why_no_std(fits: int, *, has_pilot: bool, is_judged: bool = True, is_correlated: bool = False) -> str:
+    """Return why no standard deviation can be given, in words; empty: it can.
+
+    Parameters
+    ----------
+    fits : int
+        That there are to be compared.
+    has_pilot : bool
+        Whether there is a pilot beside them.
+    is_judged : bool
+        Whether held-out pixels tell how good the result is.
+    is_correlated : bool
+        Whether the noise is, from pixel to pixel.
+    """
+    if not has_pilot:
+        return "there is no pilot to compare the fits with"
+    if not is_judged:
+        return "held-out pixels tell nothing of what this task does"
+    if is_correlated:
+        return "the noise is correlated from pixel to pixel"
+    return "there is one fit only, and no other one to compare it with" if fits < 2 else ""
+
+
 def spread_of(pilot: Pilot, outputs: Tensor, mean: Tensor, unseen: Tensor, weights: tuple[float, ...]) -> Spread:
     """Return the spread of what a pilot and several fits make together.
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_dip.engine import jpeg
+from napari_dip.engine.fields import Checked
 from napari_dip.engine.intervals import Intervals
 from napari_dip.engine.jpeg import JpegTables
 from napari_dip.engine.noise import NoiseLaw, NoiseModel
@@ -22,7 +23,7 @@ PILOT_SHARE = 0.5  # measured: at 400 to 1000 steps the mean of both is better t
 
 
 @dataclass(frozen=True)
-class Deblock:
+class Deblock(Checked):
     """Remove the blocks and ringing of JPEG: the coefficients of x, rounded, are those of y.
 
     The blocks' grid begins at the image's first pixel. How it was compressed is told by the file that it comes from,
@@ -36,6 +37,7 @@ class Deblock:
     mask: ClassVar[Mask | None] = None
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
+    denoises: ClassVar[bool] = False
     floor: ClassVar[float | None] = None
 
     quality: Annotated[
@@ -50,10 +52,6 @@ class Deblock:
         {"min": 1.0, "max": LARGEST, "tooltip": "Pixels per pixel of the file, 1 to 8: enlarges the image"},
     ] = 1.0
     tables: Annotated[JpegTables | None, Role.FILE] = None
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.factor <= LARGEST:
-            raise ValueError(f"factor={self.factor} is not between 1 and {LARGEST:g}")
 
     @property
     def factors(self) -> tuple[float, ...]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from napari_dip.engine.backprojection import BackProjection
 from napari_dip.engine.convolve import Convolution, margins_of
+from napari_dip.engine.fields import Checked
 from napari_dip.engine.noise import NoiseLaw
 from napari_dip.engine.problem import Kernel, Mask, Problem
 from napari_dip.engine.psf import PSF, GaussianPSF, checked
@@ -16,7 +17,7 @@ from napari_dip.engine.stopping import HeldOut, StoppingRule
 
 
 @dataclass(frozen=True, eq=False)
-class Deconvolve:
+class Deconvolve(Checked):
     """Undo a known blur: y = PSF * x + noise, in a plane or in a volume."""
 
     done: ClassVar[str] = "deconvolved"
@@ -27,6 +28,7 @@ class Deconvolve:
     mask: ClassVar[Mask | None] = None
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
+    denoises: ClassVar[bool] = False
 
     psf: Annotated[
         Kernel | None,

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_dip.engine.blocks import Axes, Scale, convert
+from napari_dip.engine.fields import Checked
 from napari_dip.engine.noise import NoiseLaw
 from napari_dip.engine.outcome import Restoration
 from napari_dip.engine.problem import Array, LeastSquares, Likelihood, Mask, Problem
@@ -54,7 +55,7 @@ def _length(vectors: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Enhance:
+class Enhance(Checked):
     """Strengthen fine detail: base + amount x (y - base), the base being the image without it.
 
     For looking at, not for measuring. The noise of the image becomes stronger with the detail: denoise it before.
@@ -67,6 +68,7 @@ class Enhance:
     mask: ClassVar[Mask | None] = None
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
+    denoises: ClassVar[bool] = False
     floor: ClassVar[float | None] = None
     factors: ClassVar[tuple[float, ...]] = ()
     caution: ClassVar[str] = "Detail is made stronger for the eye: not for quantification"

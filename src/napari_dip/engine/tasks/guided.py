@@ -29,6 +29,7 @@ class Guided:
     floor: ClassVar[float | None] = None
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
+    denoises: ClassVar[bool] = True
 
     guide: Annotated[
         Image | None, {"tooltip": "Another image of the scene, with the same pixels: brighter or sharper"}

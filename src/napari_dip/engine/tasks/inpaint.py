@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from torch import Tensor
 
+from napari_dip.engine.fields import Checked
 from napari_dip.engine.marking import Colour, colour_of
 from napari_dip.engine.noise import NoiseLaw
 from napari_dip.engine.problem import Mask, Problem
@@ -15,7 +16,7 @@ from napari_dip.engine.stopping import HeldOut, StoppingRule
 
 
 @dataclass(frozen=True, eq=False)
-class Inpaint:
+class Inpaint(Checked):
     """Fill missing pixels: y = x where the mask is not set."""
 
     done: ClassVar[str] = "inpainted"
@@ -37,6 +38,7 @@ class Inpaint:
     denoise_known: Annotated[bool, {"tooltip": "Restore the known pixels too, else they stay exactly"}] = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         colour: Any = self.mask_colour
         if not isinstance(colour, str):  # numbers
             object.__setattr__(self, "mask_colour", ",".join(map(str, np.atleast_1d(colour).tolist())))
@@ -50,6 +52,10 @@ class Inpaint:
     @property
     def keeps_known(self) -> bool:
         return not self.denoise_known
+
+    @property
+    def denoises(self) -> bool:
+        return self.denoise_known
 
     def problem(self, y: Tensor) -> Problem:
         return Problem(y, shape=tuple(y.shape))

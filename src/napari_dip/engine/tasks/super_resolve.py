@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from napari_dip.engine.convolve import Convolution, margins_of
+from napari_dip.engine.fields import Checked
 from napari_dip.engine.noise import NoiseLaw
 from napari_dip.engine.problem import Kernel, Mask, Problem, finer
 from napari_dip.engine.psf import PSF, checked
@@ -43,7 +44,7 @@ class BlurThenSample:
 
 
 @dataclass(frozen=True, eq=False)
-class SuperResolve:
+class SuperResolve(Checked):
     """Make the pixels smaller: y = A(x) + noise, A the degradation that made the large ones, after a blur if any."""
 
     done: ClassVar[str] = "super-resolved"
@@ -54,6 +55,7 @@ class SuperResolve:
     floor: ClassVar[float | None] = None
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
+    denoises: ClassVar[bool] = False
     caution: ClassVar[str] = (
         "Detail finer than the measurement is invented by the prior: not for quantification, and no evidence of what "
         "is there"
@@ -82,6 +84,7 @@ class SuperResolve:
     ] = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.factors or any(not LEAST <= factor <= MOST and factor != 1 for factor in self.factors):
             raise ValueError(
                 f"factor={self.factor} is not between {LEAST:g} and {MOST:g}: give one number, or one for each axis"

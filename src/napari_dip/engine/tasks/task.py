@@ -35,6 +35,8 @@ class Task(Protocol):
     factors : tuple of float
         By how much the restored image's pixels are smaller along the last spatial axes, see `finer`; axes before
         these, and all where it is empty, keep the measurement's grid.
+    denoises : bool
+        Whether the result is what was measured less its noise: of nothing else a standard deviation is told.
     caution : str
         What a result must not be taken for, in words; empty where there is nothing to say.
     """
@@ -57,6 +59,8 @@ class Task(Protocol):
     def keeps_known(self) -> bool: ...
     @property
     def factors(self) -> tuple[float, ...]: ...
+    @property
+    def denoises(self) -> bool: ...
     @property
     def caution(self) -> str: ...
     def problem(self, y: Tensor) -> Problem:
