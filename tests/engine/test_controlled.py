@@ -10,16 +10,8 @@ import pytest
 import torch
 
 import napari_dip as dip
-from napari_dip.engine.controlled import (
-    NARROWEST,
-    WIDEST,
-    Cap,
-    Centre,
-    GaussianUp,
-    follow,
-    gram,
-    largest_singular_values,
-)
+from napari_dip.engine.controlled import Cap, Centre, GaussianUp, gram, largest_singular_values
+from napari_dip.engine.following import ALLOWANCE, NARROWEST, WIDEST, Follower
 from napari_dip.engine.modules import Conv, Norm
 from napari_dip.engine.networks import initialise
 
@@ -209,17 +201,59 @@ def test_a_controlled_fit_goes_on_from_a_snapshot_as_if_it_had_not_been_interrup
     assert has_vectors == exact
 
 
-def test_a_bound_that_follows_narrows_where_the_residual_is_weaker_than_noise_and_stays_within_limits():
+def follower(noise=1.0, correlation=None):
+    """A follower of a cap, for an image of zeros, and the cap."""
     cap = Cap(1.0, adapts=True)
     cap.start(torch.eye(3), generator())
+    law = dip.NoiseModel(torch.zeros(1), torch.full((1,), noise), torch.full((1,), noise), correlation)
+    return Follower([cap], dip.Problem(torch.zeros(1, 32, 32), (1, 32, 32)), law, seed=0), cap
+
+
+def test_a_bound_that_follows_narrows_where_the_residual_is_weaker_than_noise_and_stays_within_limits():
+    following, cap = follower()
     for chi2, expected in ((1.0, 1.0), (0.5, None), (0.9, None), (4.0, WIDEST), (1e-3, NARROWEST)):
         before = float(cap.slack)
-        for _ in range(1000):
-            follow([cap], torch.tensor(chi2))
+        for _ in range(1000 if expected else 100):
+            following.follow(torch.full((1, 32, 32), chi2**0.5))
         if expected is None:
             assert float(cap.slack) < before
         else:
             assert float(cap.slack) == pytest.approx(expected)
+
+
+def test_once_held_out_pixels_were_predicted_best_the_residual_is_to_be_as_strong_as_it_was_then():
+    following, cap = follower()
+    for power, error in ((0.95, 1.2), (0.9, 1.1), (0.8, 1.3)):
+        for _ in range(300):
+            following.follow(torch.full((1, 32, 32), power**0.5))
+        following.judge(torch.full((1, 32, 32), error**0.5))
+    assert float(following.best) == pytest.approx(1.1, rel=1e-4)
+    assert float(following.wanted) == pytest.approx(0.9 + ALLOWANCE, abs=2e-3)
+    before = float(cap.slack)
+    following.follow(torch.full((1, 32, 32), 0.96**0.5))  # weaker than noise, and yet no reason to narrow
+    assert float(cap.slack) > before
+
+
+def test_it_is_never_to_be_stronger_than_noise():
+    following, _ = follower()
+    following.follow(torch.full((1, 32, 32), 9.0))
+    following.judge(torch.ones(1, 32, 32))
+    assert float(following.wanted) == 1
+
+
+def test_what_is_held_out_for_the_bounds_the_fit_does_not_see_nor_the_power():
+    following, _ = follower()
+    problem = dip.Problem(torch.zeros(1, 32, 32), (1, 32, 32))
+    assert 0.15 < following.held.float().mean() < 0.25
+    assert torch.equal(following.hidden(problem) == 0, following.held)
+    assert not (following.known & following.held).any()
+    assert bool((following.known | following.held).all())
+
+
+def test_where_noise_is_correlated_nothing_is_held_out_for_the_bounds():
+    following, _ = follower(correlation=torch.ones(1, 1))
+    assert not following.held.any()
+    assert not following.is_due(1000)
 
 
 def test_a_fit_lets_its_bounds_follow_the_noise_that_it_is_told():
@@ -235,6 +269,21 @@ def test_a_fit_lets_its_bounds_follow_the_noise_that_it_is_told():
         slack.append({float(value) for name, value in state.weights.items() if "slack" in name})
     assert [len(values) for values in slack] == [1, 1]
     assert max(slack[0]) < 1 < max(slack[1])
+
+
+def test_a_fit_whose_bounds_follow_goes_on_from_a_snapshot_as_if_it_had_not_been_interrupted():
+    control = dip.SpectralControl(1.0, adapt=True)
+    prior = dip.Prior(dip.Decoder(width=8, depth=2, control=control), dip.Fourier(channels=3))
+    noise = dip.NoiseModel(torch.zeros(1), torch.full((1,), 0.1), torch.full((1,), 0.1))
+    problem = dip.Problem(torch.rand(1, 20, 23, generator=generator()), (1, 20, 23), noise=noise)
+    states = {}
+    for iterate in itertools.islice(dip.fit(problem, prior, CPU), 230):
+        if iterate.step in (215, 230):
+            states[iterate.step] = iterate.snapshot()
+    resumed = next(itertools.islice(dip.fit(problem, prior, CPU, start=states[215]), 14, 15))
+    weights = resumed.snapshot().weights
+    assert 0 < float(weights["follower.best"]) < torch.inf
+    assert all(torch.equal(weights[name], value) for name, value in states[230].weights.items())
 
 
 def test_where_the_noise_cannot_be_told_bounds_stay_as_they_are():

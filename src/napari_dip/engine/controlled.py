@@ -17,8 +17,6 @@ SQUARINGS = 10  # of the Gram matrix: its 1024th power has next to nothing but i
 SETTLING = 100  # power iterations before the first step
 ITERATIONS = 2  # of them in every step
 GRID = {2: 16, 3: 8}  # frequencies per axis at which a convolution's operator norm is looked for
-PACE = 0.002  # per step: how fast λ follows the noise
-NARROWEST, WIDEST = 0.25, 1.5  # in units of the bound given: how far
 KAIMING = math.sqrt(6)  # keeps the variance through convolutions and ReLUs, where no norm does
 
 T = TypeVar("T")
@@ -109,20 +107,6 @@ class OperatorCap(Cap):
         self.vectors.copy_(torch.view_as_real(v[..., 0]))
         largest: Tensor = (matrix @ v).norm(dim=1).max()
         return largest
-
-
-@torch.no_grad()
-def follow(caps: list[Cap], chi2: Tensor) -> None:
-    """Tighten bounds by a little where a residual is weaker than noise, and widen them where it is stronger.
-
-    Parameters
-    ----------
-    chi2 : Tensor
-        The residual's mean square in units of the noise's variance, 0-d: at 1 bounds stay.
-    """
-    change = (PACE * chi2.clamp(min=1e-6).log().clamp(-1, 1)).exp()
-    for cap in caps:
-        cap.slack.mul_(change).clamp_(NARROWEST, WIDEST)
 
 
 def transfer(weight: Tensor, side: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_dip.engine.adam import Adam, Moments
-from napari_dip.engine.controlled import Cap, follow
+from napari_dip.engine.controlled import Cap
+from napari_dip.engine.following import Follower
 from napari_dip.engine.noise import NoiseModel, estimate_noise
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Problem, RestorationError
@@ -123,10 +125,12 @@ class _Run:
         self.modules = nn.ModuleDict({"network": self.output.network})
         self.forward, self.likelihood = self.fitted("forward"), self.fitted("likelihood")
         self.generator = torch.Generator().manual_seed(seed)
-        self.caps = [part for part in self.modules.modules() if isinstance(part, Cap) and part.adapts]
-        law = _noise(problem) if self.caps else None
-        self.law = None if law is None else law.to(device)
-        self.known = self.problem.known() if self.caps else torch.empty(0)
+        caps = [part for part in self.modules.modules() if isinstance(part, Cap) and part.adapts]
+        law = _noise(problem) if caps else None
+        self.follower = None if law is None else Follower(caps, self.problem, law.to(device), seed)
+        if self.follower is not None:
+            self.modules["follower"] = self.follower
+            self.problem = dataclasses.replace(self.problem, weight=self.follower.hidden(self.problem))
         self.parameters = list(self.modules.parameters())
         self.apart = [list(network.parameters()) for network in self.output.networks]
         self.optimizer = Adam(self.parameters, prior.learning_rate)
@@ -166,12 +170,15 @@ class _Run:
         loss.backward()
         self.clip_gradient()
         self.optimizer.step()
-        if self.law is not None:
-            follow(self.caps, self.chi2(predicted.detach(), self.law))
         self.step += 1
         x, loss = x.detach(), loss.detach()
         # the plain mean of the first outputs, until the exponential average has enough of a past
         self.average.lerp_(x, max(1 - self.prior.averaging, 1 / self.step))
+        if self.follower is not None:
+            self.follower.follow(predicted.detach())
+            if self.follower.is_due(self.step):
+                with torch.no_grad():
+                    self.follower.judge(self.forward(self.average))
         return x, loss
 
     def clip_gradient(self) -> None:
@@ -181,11 +188,6 @@ class _Run:
             return
         for parameters in self.apart:
             nn.utils.clip_grad_norm_(parameters, self.prior.clip / len(self.apart))
-
-    def chi2(self, predicted: Tensor, law: NoiseModel) -> Tensor:
-        """Return the residual's mean square in units of the noise's variance, 0-d."""
-        relative = (predicted - self.problem.y).square() / law.variance(predicted).clamp(min=1e-12)
-        return (relative * self.known).sum() / self.known.sum()
 
     def roll_back(self, good: State, failures: int) -> None:
         if failures > PATIENCE_WITH_DIVERGENCE:
