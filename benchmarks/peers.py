@@ -108,6 +108,24 @@ def _halves(y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return (y[..., ::2, ::2] + y[..., 1::2, 1::2]) / 2, (y[..., ::2, 1::2] + y[..., 1::2, ::2]) / 2
 
 
+def deepinv_dip(noisy: Array, clean: Array | None, sigma: float | None, steps: int = 2500) -> Array:
+    """Return the deep image prior of the package deepinv, which has no stop: the last of its 2,500 steps.
+
+    Its convolutional decoder has the 64 channels of its own example; with the 256 that are its default a step takes
+    sixteen times as long.
+    """
+    import deepinv  # of no other method's use, and large
+
+    y = torch.from_numpy(np.ascontiguousarray(np.atleast_3d(noisy).transpose(2, 0, 1), dtype=np.float32))[None]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        size = tuple(y.shape[1:])
+        decoder = deepinv.models.ConvDecoder(img_size=size, in_size=(4, 4), channels=64)
+        prior = deepinv.models.DeepImagePrior(decoder, (64, 4, 4), iterations=steps, learning_rate=1e-2)
+        image = prior(y, deepinv.physics.Denoising())
+    return np.asarray(image.detach()[0].numpy().transpose(1, 2, 0).reshape(noisy.shape))
+
+
 PEERS: dict[str, Peer] = {
     "bm3d": bm3d_blind,
     "bm3d known": bm3d_known,
@@ -115,4 +133,5 @@ PEERS: dict[str, Peer] = {
     "tv": tv,
     "tv oracle": tv_oracle,
     "zs-n2n": zs_n2n,
+    "deepinv": deepinv_dip,
 }
