@@ -201,11 +201,11 @@ def test_a_controlled_fit_goes_on_from_a_snapshot_as_if_it_had_not_been_interrup
     assert has_vectors == exact
 
 
-def follower(noise=1.0, correlation=None):
+def follower(noise=1.0, correlation=None, dtype=torch.float32):
     """A follower of a cap, for an image of zeros, and the cap."""
     cap = Cap(1.0, adapts=True)
     cap.start(torch.eye(3), generator())
-    law = dip.NoiseModel(torch.zeros(1), torch.full((1,), noise), torch.full((1,), noise), correlation)
+    law = dip.NoiseModel(*(torch.full((1,), value, dtype=dtype) for value in (0.0, noise, noise)), correlation)
     return Follower([cap], dip.Problem(torch.zeros(1, 32, 32), (1, 32, 32)), law, seed=0), cap
 
 
@@ -234,8 +234,9 @@ def test_once_held_out_pixels_were_predicted_best_the_residual_is_to_be_as_stron
     assert float(cap.slack) > before
 
 
-def test_it_is_never_to_be_stronger_than_noise():
-    following, _ = follower()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_it_is_never_to_be_stronger_than_noise(dtype):
+    following, _ = follower(dtype=dtype)
     following.follow(torch.full((1, 32, 32), 9.0))
     following.judge(torch.ones(1, 32, 32))
     assert float(following.wanted) == 1

@@ -82,7 +82,7 @@ class Follower(nn.Module):
     def error(self, predicted: Tensor, of: Tensor) -> Tensor:
         """Return the mean squared residual over some elements in units of the noise's variance, 0-d."""
         relative = (predicted - self.y).square() / self.law.variance(predicted).clamp(min=1e-12)
-        return (relative * of).sum() / of.sum()
+        return ((relative * of).sum() / of.sum()).float()
 
 
 def _drawn(known: Tensor, seed: int) -> Tensor:
