@@ -47,7 +47,10 @@ def test_a_click_on_the_bands_moves_the_slider(docked: DeepImagePrior, ends: End
     docked.curves.bands.draw([20, 40, 60], [[1.0, 0.5]] * 3)
     docked.curves.bands.pick(57)
     assert docked.viewer.dims.point[0] == 60
-    assert stack.visible
+    restored = docked.viewer.layers["cells – denoised"]
+    assert (stack.visible, restored.visible) == (True, False)  # which lies above it
+    docked.use_button.click()
+    assert (stack.visible, restored.visible) == (False, True)
 
 
 def test_a_click_on_the_curve_tells_its_step_and_one_beside_it_nothing(docked: DeepImagePrior, qtbot: Any) -> None:

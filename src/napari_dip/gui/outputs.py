@@ -103,6 +103,12 @@ class Outputs:
         self.preview.data = self.origin.expand(task.applied(result))
         self.preview.metadata = {**self.preview.metadata, KEY: {**record, "settings": settings}}
 
+    def look(self, *, at_iterations: bool) -> None:
+        """Let the kept outputs be seen, or the restored layer that lies above them."""
+        for layer, is_seen in ((self.iterations, at_iterations), (self.preview, not at_iterations)):
+            if layer is not None and layer in self.layers:
+                layer.visible = is_seen
+
     def use(self, result: dip.Restoration, step: int) -> bool:
         """Let the restored layer be the output of a kept step; False: that layer is gone."""
         if self.preview is None or self.preview not in self.layers:
@@ -115,6 +121,7 @@ class Outputs:
             **self.preview.metadata,
             KEY: {**record, "best_step": step, "ended": "a person chose this step", "notes": [*kept, note]},
         }
+        self.look(at_iterations=False)
         return True
 
     def drop(self) -> None:

@@ -6,23 +6,21 @@ from typing import Any
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QAction  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QMenu, QToolButton
+from qtpy.QtWidgets import QMenu, QPushButton
 
 import napari_dip as dip
 from napari_dip.io.record import KEY
 
 
-class RecallButton(QToolButton):
+class RecallButton(QPushButton):
     """A menu of the layers whose settings can be had. `chosen` comes with a recipe; None: the defaults."""
 
     chosen = Signal(object)
 
     def __init__(self, viewer: Any) -> None:
-        super().__init__()
+        super().__init__("Settings of…")
         self.viewer = viewer
-        self.setText("Settings of…")
         self.setToolTip("Set task and settings as for a result that is among the layers, or as they were at first")
-        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.offered = QMenu(self)
         self.offered.aboutToShow.connect(self.offer)
         self.setMenu(self.offered)

@@ -241,8 +241,7 @@ class DeepImagePrior(QWidget):
     def show_iteration(self, step: float) -> None:
         """Show the kept output of the step nearest to one, where outputs were kept and their layer is still there."""
         if (axis := self._iteration_axis) is not None and self.session is not None:
-            if self.session.outputs.iterations is not None:
-                self.session.outputs.iterations.visible = True
+            self.session.outputs.look(at_iterations=True)
             self.viewer.dims.set_point(axis, step)
 
     def use_iteration(self) -> None:
