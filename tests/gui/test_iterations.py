@@ -56,9 +56,15 @@ def test_a_click_on_the_bands_moves_the_slider(docked: DeepImagePrior, ends: End
 def test_a_click_on_the_curve_tells_its_step_and_one_beside_it_nothing(docked: DeepImagePrior, qtbot: Any) -> None:
     docked.plot.draw([10, 20, 30, 40], [4.0, 3.0, 2.0, 3.0], 30)
     view, told = docked.plot.plot, []
-    qtbot.waitUntil(lambda: view.getPlotItem().vb.width() > 20, timeout=5000)
+    box = view.getPlotItem().vb
+
+    def is_drawn() -> bool:
+        (left, right), (low, high) = box.viewRange()
+        return box.width() > 20 and left < 20 < right and low < 0.5 < high
+
+    qtbot.waitUntil(is_drawn, timeout=5000)
     docked.plot.picked.connect(told.append)
-    for position in (view.getPlotItem().vb.mapViewToScene(QPointF(20, 0.5)), QPointF(-50, -50)):
+    for position in (box.mapViewToScene(QPointF(20, 0.5)), QPointF(-50, -50)):
         view.scene().sigMouseClicked.emit(SimpleNamespace(scenePos=lambda position=position: position))
     assert told == [pytest.approx(20)]
 
