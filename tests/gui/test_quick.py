@@ -56,6 +56,10 @@ def test_inpaint_fills_what_is_painted(shown: Any, qtbot: Any) -> None:
     source, filled = shown.layers["stack"].data[2], shown.layers["stack – inpainted"].data[0]
     np.testing.assert_array_equal(filled[values[2] == 0], source[values[2] == 0])
     assert (filled[5:9, 5:9] != source[5:9, 5:9]).all()
+    marks = shown.layers["stack – filled"]
+    np.testing.assert_array_equal(marks.data[0], values[2])
+    assert not marks.visible
+    assert shown.layers.index(marks) < shown.layers.index("stack – inpainted")
 
 
 def test_super_resolve_adds_smaller_pixels_over_the_same_field(shown: Any, qtbot: Any) -> None:

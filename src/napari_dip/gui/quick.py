@@ -113,4 +113,9 @@ def _layers(chosen: Origin, task: dip.Task, settings: dict[str, Any]) -> Generat
         show_warning(f"The restoration of “{chosen.name}” failed. {explain(error)}")
         return []
     metadata = chosen.metadata(result.report(), result.image.shape)
-    return [chosen.layer(result.image, f"{chosen.name} – {task.done}", metadata).as_layer_data_tuple()]
+    layers: list[Image | Labels] = [chosen.layer(result.image, f"{chosen.name} – {task.done}", metadata)]
+    if result.filled is not None:
+        marks = chosen.mask(result.filled, f"{chosen.name} – filled", metadata=metadata)
+        marks.visible = False
+        layers.insert(0, marks)  # below what a person wants to see first
+    return [layer.as_layer_data_tuple() for layer in layers]
