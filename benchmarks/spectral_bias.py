@@ -151,7 +151,9 @@ def run(options: argparse.Namespace, crop: str, task: str, control: dip.Spectral
             kept["chi2"].append(round(float(residual.square().mean()), 4))
             kept["neighbours"].append(round(float((residual[..., 1:] * residual[..., :-1]).mean()), 4))
         if iterate.step % (10 * EVERY) == 0:
-            kept["bands"].append([value if math.isfinite(value) else None for value in meter.row(iterate.average)])
+            with torch.no_grad():
+                predicted = iterate.forward(iterate.average)
+            kept["bands"].append([value if math.isfinite(value) else None for value in meter.row(predicted)])
         if iterate.step >= options.steps:
             return {**kept, "seconds": round(time.process_time() - started, 1)}
     raise AssertionError("a fit does not end by itself")

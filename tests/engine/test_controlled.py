@@ -287,6 +287,16 @@ def test_a_fit_whose_bounds_follow_goes_on_from_a_snapshot_as_if_it_had_not_been
     assert all(torch.equal(weights[name], value) for name, value in states[230].weights.items())
 
 
+def test_a_run_whose_bounds_follow_noise_that_is_told_from_the_image_goes_through_its_last_phase():
+    scene = torch.linspace(0, 6, 64).sin() * torch.linspace(0, 5, 64).cos()[:, None]
+    image = (100 * scene + 10 * torch.randn(64, 64, generator=generator())).numpy()
+    control = dip.SpectralControl(1.0, adapt=True)
+    prior = dip.Prior(dip.Decoder(width=8, depth=2, control=control), dip.Fourier(channels=3))
+    result = dip.restore(image, prior=prior, stop=dip.HeldOut(floor=20, ceiling=40, patience=20))
+    assert result.fits[0].revealed > 0
+    assert result.fits[0].ended == "reached 40 steps"
+
+
 def test_where_the_noise_cannot_be_told_bounds_stay_as_they_are():
     y = torch.rand(1, 20, 20, generator=generator())
     control = dip.SpectralControl(1.0, adapt=True)

@@ -53,6 +53,12 @@ def test_the_tables_of_a_jpeg_come_back() -> None:
     assert as_json(dip.recipe(report(task, np.asarray(opened))).task) == as_json(task)
 
 
+def test_numbers_of_numpy_come_back_as_numbers() -> None:
+    task = dip.Denoise(noise=dip.Gaussian(np.float32(10)))  # type: ignore[arg-type]
+    found = dip.recipe(report(task, stop=dip.FixedSteps(np.int64(20))))  # type: ignore[arg-type]
+    assert (found.task, found.stop) == (dip.Denoise(noise=dip.Gaussian(10.0)), FAST)
+
+
 def test_what_was_left_to_the_preset_is_left_to_it_again() -> None:
     found = dip.recipe(report(dip.Denoise(), prior=None, stop=None, preset="quick", max_steps=10))
     assert (found.preset, found.prior, found.stop) == ("quick", None, None)
@@ -94,11 +100,18 @@ def test_of_frames_the_law_that_was_given_comes_back_and_not_that_of_their_mean(
         {"stop": {"name": "Denoise"}},
         {"preset": "fastest"},
         {"dtype": "int8"},
+        {"seed": -1},
+        {"seed": 1e400},
+        {"keep_every": -5},
+        {"tile": 3},
+        {"saturation": "abc"},
+        {"prior": {"name": "Prior", "network": {"name": "Gaussian", "sigma": 1.0}}},
+        {"prior": {"name": "Prior", "network": {"name": "Mine"}}},
     ],
 )
 def test_what_is_no_report_is_refused(change: dict[str, Any]) -> None:
     found = report(dip.Denoise())
-    place = found if set(change) & set(found) else found["settings"]["asked"]
-    place.update(change)
-    with pytest.raises(ValueError, match=r"no report of a restoration|no preset 'fastest'"):
+    places = (found["settings"]["asked"], found, found["settings"])
+    next(place for place in places if set(change) <= set(place)).update(change)
+    with pytest.raises(ValueError, match=r"no report|no preset 'fastest'|none of napari-dip's own|to float"):
         dip.recipe(found)

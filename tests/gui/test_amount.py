@@ -26,6 +26,8 @@ def test_another_amount_acts_on_the_last_result(unseen: DeepImagePrior, ends: Ca
     set_amount(unseen, 4.0)
     assert np.abs(layer.data - source).mean() > 2 * np.abs(twice - source).mean()
     assert layer.metadata["napari-dip"]["settings"]["task"]["amount"] == 4.0
+    assert dip.recipe(layer.metadata["napari-dip"]).task == dip.Enhance(amount=4.0)
+    assert "amount=4.0" in unseen.session.methods  # type: ignore[union-attr]
     assert "not for quantification" in " ".join(layer.metadata["napari-dip"]["notes"])
     set_amount(unseen, 1.0)
     np.testing.assert_allclose(layer.data, source, atol=1e-2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QPointF
-from small import fast, picture
+from small import TINY, fast, picture
 
 import napari_dip as dip
 from napari_dip.gui.widget import DeepImagePrior
@@ -34,11 +34,12 @@ def test_the_shown_iteration_becomes_the_result_and_its_record_says_so(docked: D
     np.testing.assert_array_equal(layers["cells – denoised"].data, stack.data[1])
     record = layers["cells – denoised"].metadata["napari-dip"]
     assert record["best_step"] == 40
-    assert record["notes"][-1].startswith("A person chose the output of step 40")
+    assert record["notes"][0].startswith("The output of step 40 was chosen by eye")
+    assert "The kept steps were 40 of 60" in docked.session.methods  # type: ignore[union-attr]
     assert docked.message.text() == "“cells – denoised” is step 40 now."
     docked.viewer.dims.set_point(0, 20)
     docked.use_button.click()
-    assert sum("A person chose" in note for note in layers["cells – denoised"].metadata["napari-dip"]["notes"]) == 1
+    assert len(layers["cells – denoised"].metadata["napari-dip"]["notes"]) == 1
 
 
 def test_a_click_on_the_bands_moves_the_slider(docked: DeepImagePrior, ends: Ends, qtbot: Any) -> None:
@@ -100,6 +101,17 @@ def test_an_iteration_keeps_what_is_known(unplaced: DeepImagePrior, model: Viewe
     restored = model.layers["cells – inpainted"].data
     np.testing.assert_array_equal(restored[holes == 0], layer.data[holes == 0])
     np.testing.assert_array_equal(restored[holes == 1], stack.data[0][holes == 1])
+
+
+def test_a_run_that_is_stopped_before_a_plane_has_a_kept_step_keeps_the_planes_before() -> None:
+    image, control = np.stack([picture(24, 24)] * 2), dip.Control()
+    steps = dip.iter_restore(image, prior=TINY, stop=dip.FixedSteps(20), axes="TYX", keep_every=10, control=control)
+    for progress in steps:
+        if progress.frame == 1 and progress.step == 3:
+            control.stop()
+    result = progress.restoration()
+    assert result.steps == (10, 20)
+    assert not np.array_equal(result.image[0], image[0])
 
 
 def test_a_step_that_was_not_kept_is_refused() -> None:

@@ -57,6 +57,21 @@ def test_what_only_layers_supply_is_named(unplaced: DeepImagePrior, model: Viewe
     assert unplaced.message.text() == "Settings are back; choose yourself: mask."
 
 
+def test_a_saturation_is_left_to_the_file_where_that_says_the_same(
+    unplaced: DeepImagePrior, model: ViewerModel, ends: Ends
+) -> None:
+    model.add_image(picture(32, 32), name="cells", metadata={"saturation": 270.0})
+    fast(unplaced).run()
+    ends(unplaced)
+    choose(unplaced, "“cells – denoised”")
+    assert unplaced.options.output.value.saturation is None
+    unplaced.options.output.value = Output(saturation=np.inf)
+    unplaced.run()
+    ends(unplaced)
+    choose(unplaced, "“cells – denoised [1]”")
+    assert unplaced.options.output.value.saturation == np.inf
+
+
 def test_exposures_of_one_scene_are_ticked_again(unplaced: DeepImagePrior, model: ViewerModel) -> None:
     model.add_image(picture(3, 32, 32), name="cells")
     unplaced.inputs.recall(dip.Denoise(frames="T"))

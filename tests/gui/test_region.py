@@ -14,6 +14,7 @@ from napari_dip.gui.beside import beside, marked
 from napari_dip.gui.layers import origin
 from napari_dip.gui.region import SEEN, WHOLE
 from napari_dip.gui.widget import DeepImagePrior
+from napari_dip.io.viewer import ORIGIN
 
 Ends = Callable[..., None]
 BOX = np.array([[8, 4], [8, 27], [39, 27], [39, 4]])  # (Y, X) of the corners: 32 x 24 px
@@ -175,6 +176,31 @@ def test_in_3d_what_is_seen_is_no_part_of_a_plane(unplaced: DeepImagePrior, mode
     model.add_image(picture(4, 32, 32), name="stack")
     model.dims.ndisplay = 3
     assert "In 3-D nobody can tell" in choose(unplaced, SEEN)
+
+
+def test_leaving_3d_and_moving_the_rectangle_are_heard_of(
+    unplaced: DeepImagePrior, model: ViewerModel, qtbot: Any
+) -> None:
+    model.add_image(picture(4, 48, 40), name="stack")
+    shapes = model.add_shapes([BOX], name="part")
+    model.dims.ndisplay = 3
+    choose(unplaced, SEEN)
+    assert not unplaced.run_button.isEnabled()
+    choose(unplaced, "part")
+    assert unplaced.run_button.isEnabled()
+    shapes.translate = (100, 0)
+    qtbot.waitUntil(lambda: not unplaced.run_button.isEnabled(), timeout=2000)
+    unplaced.inputs.region.setCurrentText(SEEN)
+    model.dims.ndisplay = 2
+    qtbot.waitUntil(lambda: "In 3-D" not in unplaced.place.text(), timeout=2000)
+
+
+def test_a_part_keeps_what_the_file_says_of_saturation_and_not_where_the_whole_lies(model: ViewerModel) -> None:
+    said = {"saturation": 250.0, ORIGIN: {"header": "of the whole"}}
+    layer = model.add_image(picture(48, 40), name="cells", metadata=said)
+    whole, part = origin(layer, (-1, -1)), origin(layer, (-1, -1), part={0: slice(8, 40)})
+    assert set(whole.metadata({}, (48, 40))) == {"napari-dip", "saturation", ORIGIN}
+    assert set(part.metadata({}, (32, 40))) == {"napari-dip", "saturation"}
 
 
 def test_a_finer_result_of_a_part_keeps_the_parts_edges(unplaced: DeepImagePrior, model: ViewerModel) -> None:

@@ -145,6 +145,8 @@ class Assembly:
         stack = np.repeat(self.estimate.astype(np.float32)[None], len(steps), axis=0)
         for frame, kept in self.stacks.items():
             own = sorted(kept)
+            if not own:  # of a frame that was stopped before
+                continue
             for position, step in enumerate(steps):
                 nearest = own[max(0, bisect.bisect_right(own, step) - 1)]
                 values = self.axes.arrange(self.scale.of(self.axes, frame).undo(kept[nearest]))

@@ -73,6 +73,7 @@ def fit(
     seed: int = 0,
     tile: int | None = None,
     start: State | None = None,
+    whole: Problem | None = None,
 ) -> Iterator[Iterate]:
     """Yield the iterates of a fit, one per optimiser step, without end.
 
@@ -90,13 +91,15 @@ def fit(
         Side in px of overlapping tiles with a network each, for images that memory does not suffice for; see `Mosaic`.
     start : State, optional
         Goes on from there, with the same prior and seed and maybe another problem.
+    whole : Problem, optional
+        The problem with nothing hidden, from which bounds that follow the noise learn it; None: `problem`.
 
     Raises
     ------
     RestorationError
         When the fit keeps diverging.
     """
-    run = _Run(problem, prior, device, precision=precision, seed=seed, tile=tile)
+    run = _Run(problem, prior, device, precision=precision, seed=seed, tile=tile, whole=whole or problem)
     if start is not None:
         run.restore(start)
     return run.iterates()
@@ -114,6 +117,7 @@ class _Run:
         precision: torch.dtype,
         seed: int,
         tile: int | None,
+        whole: Problem,
     ):
         draws = torch.Generator().manual_seed(seed)
         self.problem, self.prior = problem.to(device), prior
@@ -126,7 +130,7 @@ class _Run:
         self.forward, self.likelihood = self.fitted("forward"), self.fitted("likelihood")
         self.generator = torch.Generator().manual_seed(seed)
         caps = [part for part in self.modules.modules() if isinstance(part, Cap) and part.adapts]
-        law = _noise(problem) if caps else None
+        law = _noise(whole) if caps else None
         self.follower = None if law is None else Follower(caps, self.problem, law.to(device), seed)
         if self.follower is not None:
             self.modules["follower"] = self.follower

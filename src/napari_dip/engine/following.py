@@ -44,6 +44,7 @@ class Follower(nn.Module):
     def __init__(self, caps: list[Cap], problem: Problem, law: NoiseModel, seed: int):
         super().__init__()
         self.caps, self.y, self.law = caps, problem.y, law
+        self.shown = problem.unseen.shown if problem.unseen is not None else 1.0  # of several frames a part is fitted
         known = problem.known()
         held = torch.zeros_like(known)
         if law.correlation is None:  # else what is held out can be told from its neighbours, noise and all
@@ -82,7 +83,7 @@ class Follower(nn.Module):
     def error(self, predicted: Tensor, of: Tensor) -> Tensor:
         """Return the mean squared residual over some elements in units of the noise's variance, 0-d."""
         relative = (predicted - self.y).square() / self.law.variance(predicted).clamp(min=1e-12)
-        return ((relative * of).sum() / of.sum()).float()
+        return ((relative * of).sum() / of.sum() / self.shown).float()
 
 
 def _drawn(known: Tensor, seed: int) -> Tensor:

@@ -86,8 +86,9 @@ class Member:
     def iterates(self, problem: Problem, start: State | None = None) -> Iterator[Iterate]:
         run = self.run
         return fit(
-            problem, self.prior, run.device, precision=run.precision, seed=self.seed, tile=self.frame.tile, start=start
-        )
+            problem, self.prior, run.device, precision=run.precision, seed=self.seed, tile=self.frame.tile, start=start,
+            whole=self.problem,
+        )  # fmt: skip
 
     def keep(self, iterate: Iterate, score: float | None) -> None:
         """Remember an iterate that scored best, and the outputs that were asked for."""

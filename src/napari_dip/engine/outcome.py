@@ -24,6 +24,7 @@ from napari_dip.engine.width import Width
 Phase = Literal["preparing", "fitting", "revealing", "paused"]
 
 NOISE_ONLY = "noise only, excludes model bias"
+BY_EYE = "this step was chosen by eye"
 
 
 class Control:
@@ -224,10 +225,12 @@ class Restoration:
         """Why the last fit ended, in words; where the run was when it had not ended."""
         return self.under_way or self.fits[-1].ended
 
-    def at(self, step: int) -> Array:
-        """Return what `image` would be with the averaged output of a kept step, which see `stack`, in its place.
+    def at(self, step: int) -> Restoration:
+        """Return the result with the averaged output of a kept step, which see `stack`, in its place.
 
-        No other fit and no pilot has a share in that, and detail is not boosted. What is untouched stays so.
+        That is an output of the first fit of each frame: no other fit and no pilot has a share in it, and it is not
+        finished, so that detail is not boosted and values may leave the intervals of a JPEG. What is untouched stays
+        so. The residual is still that of the result before, and there is no standard deviation.
 
         Raises
         ------
@@ -237,7 +240,22 @@ class Restoration:
         if self.stack is None or step not in self.steps:
             kept = ", ".join(map(str, self.steps)) or "none"
             raise ValueError(f"Step {step} was not kept; kept are: {kept}. keep_every= says how often")
-        return np.where(self.untouched, self.image, convert(self.stack[self.steps.index(step)], self.image.dtype))
+        output = self.stack[self.steps.index(step)]
+        first: dict[tuple[int, ...], Fit] = {}
+        for fit in self.fits:
+            first.setdefault(fit.frame, fit)
+        chosen: dict[str, Any] = {"best_step": step, "ended": BY_EYE, "share": 1.0, "pilot": (), "collaborative": 0.0}
+        unknown: dict[str, Any] = {"residual": None, "gains": (), "misfit": (), "lost": (), "no_std": BY_EYE}
+        return dataclasses.replace(
+            self,
+            image=np.where(self.untouched, self.image, convert(output, self.image.dtype)),
+            estimate=output.astype(self.estimate.dtype),
+            std=None,
+            members=None,
+            fits=tuple(dataclasses.replace(fit, **chosen, **unknown) for fit in first.values()),
+            notes=(f"The output of step {step} was chosen by eye: no other fit and no pilot has a share in it",),
+            under_way="",
+        )
 
     def report(self) -> dict[str, Any]:
         """Return the record of the run as a dictionary that is valid JSON."""
@@ -329,6 +347,8 @@ def settings_of(value: Any) -> Any:
         return {"shape": list(value.shape), "dtype": str(value.dtype), "sha256": digest}
     if isinstance(value, (tuple, list)):
         return [settings_of(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, torch.dtype):
         return str(value).removeprefix("torch.")
     if value is None or isinstance(value, (bool, int, float, str)):

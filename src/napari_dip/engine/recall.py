@@ -17,6 +17,7 @@ from napari_dip.engine.psf import PSFS
 from napari_dip.engine.resample import DEGRADATIONS
 from napari_dip.engine.stopping import RULES, StoppingRule
 from napari_dip.engine.tasks import TASKS, Task
+from napari_dip.engine.tiles import SMALLEST_TILE
 
 Values = Literal["source", "float32"]
 _NAMED: dict[str, type] = {
@@ -27,6 +28,17 @@ _NAMED: dict[str, type] = {
     )
 }
 """All that a report may name: nothing else is ever made from one."""
+PARTS: dict[str, tuple[type, ...]] = {
+    "network": NETWORKS,
+    "source": SOURCES,
+    "control": (SpectralControl,),
+    "noise": NOISES,
+    "degradation": DEGRADATIONS,
+    "model": PSFS,
+    "tables": (JpegTables,),
+}
+"""What fields of these names may be."""
+_LEFT_OUT = object()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,11 +85,11 @@ def recipe(report: Mapping[str, Any]) -> Recipe:
     Raises
     ------
     ValueError
-        When that is no such report, or one of another version.
+        When that is no such report, one of another version, or one of a run with parts of somebody's own.
     """
     try:
         return _recipe(report)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError("This is no report of a restoration, or one of another version") from error
 
 
@@ -86,21 +98,26 @@ def _recipe(report: Mapping[str, Any]) -> Recipe:
     asked = settings["asked"]
     if asked["dtype"] not in get_args(Values):
         raise TypeError(f"There is no type {asked['dtype']!r}")
-    arrays = tuple(name for name, value in asked["task"].items() if _is_array(value))
     return Recipe(
         task=cast(Task, _made(asked["task"], TASKS)),
-        arrays=arrays,
+        arrays=tuple(name for name, value in asked["task"].items() if _is_array(value)),
         preset=choose_preset(str(asked["preset"])).name,
         prior=cast(Prior | None, _made(asked["prior"], (Prior, type(None)))),
         stop=cast(StoppingRule | None, _made(asked["stop"], (*RULES, type(None)))),
-        seed=int(report["seed"]),
+        seed=_number(report["seed"], 0),
         dtype=asked["dtype"],
-        keep_every=int(settings["keep_every"]),
-        saturation=settings["saturation"],
+        keep_every=_number(settings["keep_every"], 0),
+        saturation=None if settings["saturation"] is None else float(settings["saturation"]),
         outliers=cast(Outliers | None, _made(settings["outliers"], (Outliers, type(None)))),
         fill=bool(settings["fill"]),
-        tile=settings["tile"],
+        tile=None if settings["tile"] is None else _number(settings["tile"], SMALLEST_TILE),
     )
+
+
+def _number(value: Any, least: int) -> int:
+    if not isinstance(value, int) or value < least:
+        raise TypeError(f"{value!r} is no whole number from {least} on")
+    return value
 
 
 def _made(record: Any, kinds: tuple[type, ...]) -> Any:
@@ -113,9 +130,18 @@ def _made(record: Any, kinds: tuple[type, ...]) -> Any:
 
 def _value(record: Any) -> Any:
     if isinstance(record, Mapping):
-        fields = {name: _value(value) for name, value in record.items() if name != "name" and not _is_array(value)}
-        return _NAMED[record["name"]](**fields)
+        if record["name"] not in _NAMED:
+            raise ValueError(f"{record['name']!r} is none of napari-dip's own parts: only these can be made again")
+        fields = {name: _field(name, value) for name, value in record.items() if name != "name"}
+        return _NAMED[record["name"]](**{name: value for name, value in fields.items() if value is not _LEFT_OUT})
     return tuple(_value(item) for item in record) if isinstance(record, list) else record
+
+
+def _field(name: str, record: Any) -> Any:
+    """Return a field's value; one that is a part of its own must be of the field's kind."""
+    if _is_array(record):
+        return _LEFT_OUT
+    return _made(record, PARTS[name]) if isinstance(record, Mapping) else _value(record)
 
 
 def _is_array(value: Any) -> bool:

@@ -147,10 +147,11 @@ class Origin:
 
     def metadata(self, record: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
         """Return a result's: how it was made and, where its pixels are the source's, what the source's file said."""
-        if self.region:
-            return {KEY: {**record, "source": self.name, "region": self.region}}
         said = self.said if shape == self.shape else {}
-        return {**said, KEY: {**record, "source": self.name}}
+        if not self.region:
+            return {**said, KEY: {**record, "source": self.name}}
+        said = {name: value for name, value in said.items() if name != ORIGIN}  # that tells where the whole lies
+        return {**said, KEY: {**record, "source": self.name, "region": self.region}}
 
     def expand(self, values: Array) -> Array:
         """Return values with the layer's number of axes: a chosen plane has length 1 there."""

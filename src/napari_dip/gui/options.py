@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -146,14 +147,18 @@ class Options(QWidget):
             "outliers": output.outliers,
         }
 
-    def recall(self, recipe: dip.Recipe) -> None:
-        """Show the settings that a result was made with; where it computes stays as it is."""
+    def recall(self, recipe: dip.Recipe, said: float | None = None) -> None:
+        """Show the settings that a result was made with; where it computes stays as it is.
+
+        A saturation that is the one that the file of the image says is left to the file.
+        """
+        saturation = math.inf if recipe.saturation is None else recipe.saturation
         self.output.value = dataclasses.replace(
             self.output.value,
             preset=recipe.preset,
             seed=recipe.seed,
             as_source=recipe.dtype == "source",
-            saturation=recipe.saturation,
+            saturation=None if recipe.saturation == said else saturation,
             outliers=recipe.outliers,
             keep_every=recipe.keep_every,
         )

@@ -98,8 +98,9 @@ class Outputs:
         if self.preview is None or self.preview not in self.layers:
             return
         record = self.preview.metadata[KEY]
-        asked = {**record["settings"]["task"], "amount": task.amount}
-        settings = {**record["settings"], "task": asked}
+        settings = dict(record["settings"])
+        settings["task"] = {**settings["task"], "amount": task.amount}
+        settings["asked"] = {**settings["asked"], "task": {**settings["asked"]["task"], "amount": task.amount}}
         self.preview.data = self.origin.expand(task.applied(result))
         self.preview.metadata = {**self.preview.metadata, KEY: {**record, "settings": settings}}
 
@@ -109,20 +110,19 @@ class Outputs:
             if layer is not None and layer in self.layers:
                 layer.visible = is_seen
 
-    def use(self, result: dip.Restoration, step: int) -> bool:
-        """Let the restored layer be the output of a kept step; False: that layer is gone."""
+    def use(self, result: dip.Restoration) -> bool:
+        """Let another result of the run be the restored layer; False: that layer is gone."""
         if self.preview is None or self.preview not in self.layers:
             return False
-        record = self.preview.metadata[KEY]
-        note = f"A person chose the output of step {step}: no other fit and no pilot has a share in it"
-        kept = [one for one in record["notes"] if not one.startswith("A person chose")]
-        self.preview.data = self.origin.expand(result.at(step))
-        self.preview.metadata = {
-            **self.preview.metadata,
-            KEY: {**record, "best_step": step, "ended": "a person chose this step", "notes": [*kept, note]},
-        }
+        self.preview.data = self.origin.expand(result.image)
+        self.preview.metadata = self.origin.metadata(result.report(), result.image.shape)
         self.look(at_iterations=False)
         return True
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """How the restored layer came about; empty before there is one."""
+        return {} if self.preview is None else dict(self.preview.metadata.get(KEY, {}))
 
     def drop(self) -> None:
         """Remove the preview of a run that gave nothing."""

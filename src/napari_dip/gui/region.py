@@ -32,7 +32,7 @@ class RegionCombo(LayerCombo):
             fixed=(WHOLE, SEEN),
         )
         self.viewer = viewer
-        self.watch = Watch(lambda shapes: (shapes.events.data, shapes.selected_data.events.items_changed), self._moved)
+        self.watch = Watch(_drawing, self._moved)
         self.corners: list[Any] = []
         self.timer = QTimer(self)
         self.timer.setInterval(LOOK)
@@ -101,6 +101,13 @@ class RegionCombo(LayerCombo):
 
     def _moved(self, *_: object) -> None:
         self.moved.emit()
+
+
+def _drawing(shapes: Shapes) -> tuple[Any, ...]:
+    """Return the events of a rectangle being drawn, moved or selected."""
+    events = shapes.events
+    moved = (events.scale, events.translate, events.rotate, events.shear, events.affine)
+    return (events.data, shapes.selected_data.events.items_changed, *moved)
 
 
 def _drawn(shapes: Shapes, layer: Image, plane: tuple[int, ...]) -> tuple[Array, Array]:

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 from weakref import ref
 
 from napari.layers import Image
@@ -157,21 +157,27 @@ class Session(QObject):
             return
         if dataclasses.replace(task, amount=was.amount) == was:
             self.outputs.adjust(self.result, task)
+            self.methods = _methods(self.outputs.record)
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """Whose outputs were kept and can be used as the result; of an enhancement none: they lack its detail."""
-        is_whole = self.result is not None and not isinstance(self.request.task, dip.Enhance)
-        return self.result.steps if is_whole and self.result is not None else ()
+        """Whose outputs were kept and can be used as the result: of tasks that do no more to them."""
+        if self.result is None or isinstance(self.request.task, (dip.Enhance, dip.Deblock)):
+            return ()
+        return self.result.steps
 
     def use(self, step: float) -> None:
         """Let the restored layer be the output of the kept step nearest to this one."""
         if self.result is None or not self.steps:
             return
         nearest = min(self.steps, key=lambda kept: abs(kept - step))
-        is_there = self.outputs.use(self.result, nearest)
         name = self.outputs.name
-        self.told.emit(f"“{name}” is step {nearest} now." if is_there else f"“{name}” is gone: run again.")
+        if self.outputs.use(self.result.at(nearest)):
+            self.methods = _methods(self.outputs.record)
+            others = f" {', '.join(self.outputs.hidden)} stay as they were." if len(self.outputs.hidden) > 1 else ""
+            self.told.emit(f"“{name}” is step {nearest} now.{others}")
+        else:
+            self.told.emit(f"“{name}” is gone: run again.")
 
     def abandon(self) -> None:
         """End after the current step and add nothing: the viewer is gone."""
@@ -225,7 +231,7 @@ class Session(QObject):
     def _done(self, result: dip.Restoration) -> None:
         layer = self.outputs.finish(result)
         self.result = result
-        self.methods = _methods(result)
+        self.methods = _methods(result.report())
         notes = [f"“{layer.name}” is step {result.best_step}: {result.ended}", *result.notes]
         if self.outputs.wants_std and result.std is None:
             notes.append(f"No standard deviation: {result.fits[-1].no_std}")
@@ -257,10 +263,10 @@ class Session(QObject):
         self.state_changed.emit(state)
 
 
-def _methods(result: dip.Restoration) -> str:
+def _methods(report: dict[str, Any]) -> str:
     """Return what a paper has to say of a result; empty where that fails, which must not cost the result."""
     try:
-        return dip.methods_text(result.report())
+        return dip.methods_text(report)
     except Exception:
         log.exception("There is no methods text")
         return ""

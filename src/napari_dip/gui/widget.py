@@ -213,7 +213,8 @@ class DeepImagePrior(QWidget):
             self.message.setText("")
         else:
             self.inputs.recall(recipe.task)
-            self.options.recall(recipe)
+            layer = self.inputs.image.layer
+            self.options.recall(recipe, None if layer is None else saturation(layer))
             lacks = ", ".join(recipe.arrays)
             self.message.setText(f"Settings are back; choose yourself: {lacks}." if lacks else "Settings are back.")
         self.inputs.check()
@@ -297,7 +298,7 @@ class DeepImagePrior(QWidget):
     def _events(self) -> tuple[tuple[Any, Any], ...]:
         layers, dims = self.viewer.layers.events, self.viewer.dims.events
         lists = (layers.inserted, layers.removed, layers.reordered, layers.renamed)
-        moves = (dims.current_step, dims.order, dims.ndim)
+        moves = (dims.current_step, dims.order, dims.ndim, dims.ndisplay)
         return (
             *((event, self.reset_choices) for event in lists),
             *((event, self.inputs.soon) for event in moves),
