@@ -80,7 +80,7 @@ def test_planes_and_volumes_keep_their_depth():
 
 @pytest.mark.parametrize("factor", [0.5, 1, 1.2, 9, (), (1, 1), (2, 20), float("nan")], ids=str)
 def test_other_factors_are_refused(factor):
-    with pytest.raises(ValueError, match="factor="):
+    with pytest.raises(ValueError, match=r"factor(=| is nan)"):
         dip.SuperResolve(factor)
 
 
