@@ -13,6 +13,7 @@ from importlib.metadata import version
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from napari_dip.engine.controlled import SpectralControl
+from napari_dip.engine.estimation import agreement, estimate_noise
 from napari_dip.engine.fit import Iterate, State, fit
 from napari_dip.engine.jpeg import JpegTables
 from napari_dip.engine.memory import MemoryPlan
@@ -26,8 +27,6 @@ from napari_dip.engine.noise import (
     Poisson,
     PoissonGaussian,
     VarianceMap,
-    agreement,
-    estimate_noise,
 )
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration
 from napari_dip.engine.outliers import Outliers

@@ -25,7 +25,7 @@ from napari_dip.engine.correlation import (
     reach,
     shrunk,
 )
-from napari_dip.engine.noise import estimate_noise
+from napari_dip.engine.estimation import estimate_noise
 from napari_dip.engine.pilot import make_pilot
 from napari_dip.engine.problem import Problem
 from napari_dip.engine.ridge import nl_ridge

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 import napari_dip as dip
 from napari_dip.engine.correlation import HIGH_PASS, blocks_of
-from napari_dip.engine.noise import BLOCK, FINEST, QUANTILE, WHITE, NoiseModel, estimate_noise, model_of
+from napari_dip.engine.estimation import BLOCK, FINEST, QUANTILE, WHITE, estimate_noise
+from napari_dip.engine.noise import NoiseModel, model_of
 from napari_dip.engine.ridge import nl_ridge
 
 
@@ -29,6 +31,23 @@ def test_white_noise_is_found_within_five_per_cent(sigma):
     noisy = smooth() + np.random.default_rng(0).normal(0, sigma, (160, 160))
     model = estimate_noise(torch.from_numpy(noisy.astype(np.float32))[None])
     assert float(model.mean.sqrt()) == pytest.approx(sigma, rel=0.05)
+
+
+@pytest.mark.parametrize(("sigma", "error"), [(0.03, 0.15), (0.1, 0.03)])
+def test_fine_texture_in_two_thirds_of_an_image_is_not_taken_for_noise(sigma, error):
+    rng = np.random.default_rng(0)
+    texture = gaussian_filter(rng.normal(0, 1, (192, 192)), 0.7)
+    clean = smooth(192) + 0.3 * texture / texture.std() * (np.arange(192) > 64)
+    model = estimate_noise(torch.from_numpy((clean + rng.normal(0, sigma, clean.shape)).astype(np.float32))[None])
+    assert float(model.mean.sqrt()) == pytest.approx(sigma, rel=error)
+
+
+def test_what_is_clipped_does_not_pass_for_calm():
+    rng = np.random.default_rng(0)
+    noisy = 1.5 * smooth(192) + rng.normal(0, 0.05, (192, 192))
+    model = estimate_noise(torch.from_numpy(noisy.clip(0, 0.9).astype(np.float32))[None])
+    assert (noisy > 0.9).mean() > 0.05
+    assert float(model.variance(torch.tensor([[[0.4]]])).sqrt()) == pytest.approx(0.05, rel=0.08)
 
 
 def test_shot_noise_grows_with_the_light_as_it_was_made_to():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from napari_dip.engine import sampling
-from napari_dip.engine.noise import estimate_noise
+from napari_dip.engine.estimation import estimate_noise
 from napari_dip.engine.sampling import part_of
 
 

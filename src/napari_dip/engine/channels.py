@@ -7,7 +7,8 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
-from napari_dip.engine.noise import LEAST_NOISE, estimate_noise
+from napari_dip.engine.estimation import estimate_noise
+from napari_dip.engine.noise import LEAST_NOISE
 from napari_dip.engine.pilot import without
 from napari_dip.engine.problem import Problem, identity, unseen_of
 from napari_dip.engine.ridge import nl_ridge_in_strips

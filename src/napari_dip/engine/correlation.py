@@ -55,13 +55,16 @@ class Blocks(NamedTuple):
         return parts
 
 
-def blocks_of(channel: Tensor, known: Tensor, side: int, row: Tensor = HIGH_PASS) -> Blocks:
+def blocks_of(
+    channel: Tensor, known: Tensor, side: int, row: Tensor = HIGH_PASS, column: Tensor | None = None
+) -> Blocks:
     """Return the blocks, of so many pixels a side, of the planes of a channel, filtered along both axes."""
+    column = row if column is None else column  # as long
     planes = channel.reshape(-1, 1, *channel.shape[-2:]).float()
     whole = whole_blocks(known, side, len(row))
     if not whole.numel():
         return Blocks(torch.empty(0), torch.empty(0), torch.empty(0))
-    power = F.conv2d(F.conv2d(planes, row.view(1, 1, 1, -1)), row.view(1, 1, -1, 1)).square()
+    power = F.conv2d(F.conv2d(planes, row.view(1, 1, 1, -1)), column.view(1, 1, -1, 1)).square()
     found = (F.avg_pool2d(t, side)[whole] for t in (power, power.square()))
     return Blocks(block_means(channel, known, side, len(row)), *found)
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from napari_dip.engine.blocks import Axes, Frame, Missing, Scale
 from napari_dip.engine.correlation import LAGS, autocorrelation
-from napari_dip.engine.noise import BLOCK, FEWEST, NoiseModel, linear_model, model_of_levels
+from napari_dip.engine.estimation import BLOCK, FEWEST, model_of_levels
+from napari_dip.engine.noise import NoiseModel, linear_model
 from napari_dip.engine.sampling import part_of
 
 PLACES = 3  # of a series that are looked at: two or three neighbouring frames each

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from napari_dip.engine.adam import Adam, Moments
 from napari_dip.engine.controlled import Cap
+from napari_dip.engine.estimation import estimate_noise
 from napari_dip.engine.following import Follower
-from napari_dip.engine.noise import NoiseModel, estimate_noise
+from napari_dip.engine.noise import NoiseModel
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Problem, RestorationError
 from napari_dip.engine.tiles import Mosaic, Whole

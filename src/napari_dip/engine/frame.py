@@ -19,11 +19,12 @@ from napari_dip.engine.channels import joint_gains
 from napari_dip.engine.comparison import Gain, gains
 from napari_dip.engine.convolve import Convolution
 from napari_dip.engine.correlation import reach
+from napari_dip.engine.estimation import estimate_noise
 from napari_dip.engine.filling import can_fill, fill
 from napari_dip.engine.member import Member, Step
 from napari_dip.engine.memory import FILLING, PILOT
 from napari_dip.engine.mixture import Mixture
-from napari_dip.engine.noise import LEAST_NOISE, NoiseRecord, estimate_noise, record_of
+from napari_dip.engine.noise import LEAST_NOISE, NoiseRecord, record_of
 from napari_dip.engine.outcome import Fit, Phase, Progress, Restoration
 from napari_dip.engine.pilot import make_pilot
 from napari_dip.engine.points import Lost

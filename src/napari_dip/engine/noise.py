@@ -1,4 +1,4 @@
-"""How strong the noise of an image is: given as a law, or told from the image alone."""
+"""How strong the noise of an image is: laws, and models of one image's noise."""
 
 from __future__ import annotations
 
@@ -11,30 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_dip.engine.correlation import (
-    HIGH_PASS,
-    LAGS,
-    autocorrelation,
-    block_means,
-    blocks_of,
-    coarse,
-    high_pass,
-    power_in_means,
-    whole_blocks,
-)
+from napari_dip.engine.correlation import LAGS, autocorrelation
 from napari_dip.engine.fields import Checked
-from napari_dip.engine.sampling import part_of
 
 Doubles = npt.NDArray[np.float64]
 
-BLOCK = 8  # px a side of the blocks whose variance is measured
-FEWEST = 24  # blocks that an estimate takes
-MOST_LEVELS = 16  # intensities at which the variance is measured
-QUANTILE = 0.3  # of the blocks of one intensity: most of the others have structure
-FINEST = high_pass(6)  # passes the corners of the spectrum alone, where there is least structure
-WHITE = {3: 0.807, 7: 0.698}  # that quantile of white noise of variance 1, by its length, simulated (tests/engine)
-MANY = 192  # blocks that the longer filter takes: what it passes of fewer is told less exactly than that of the shorter
-ENOUGH = 0.5  # of the blocks that the shorter filter leaves: with fewer, holes leave the longer one too little
 LEAST_MAPPED = 1e-3  # of the mean of a map: nothing is known without an error
 LEAST_NOISE = 1e-8  # variance, of an image scaled to 0 to 1: less is rounding
 LEAST = 0.05  # of the mean variance: the model's variance is nowhere lower
@@ -286,96 +267,3 @@ def record_of(model: NoiseModel, *, offset: Doubles, gain: Doubles, source: str)
     return NoiseRecord(
         tuple(map(float, slope * gain)), tuple(map(float, at_zero)), tuple(map(float, gain * mean**0.5)), source
     )
-
-
-def estimate_noise(y: Tensor, known: Tensor | None = None) -> NoiseModel | None:
-    """Return the noise model of a measurement, or None where too little of it is known.
-
-    Blocks of a few pixels are high-pass filtered with a mask that removes smooth structure (after Immerkær, "Fast noise
-    variance estimation", 1996, with differences of the sixth order instead of the second). Of all blocks of one
-    intensity the calmer ones tell the variance, and a robust line through these is the model. Structure that is as fine
-    as the noise makes it too large: by up to 4 % of the standard deviation on photographs with σ = 25 of 255, by up to
-    a quarter at σ = 5. Correlated noise is measured in means of 2 x 2 px.
-
-    Parameters
-    ----------
-    y : Tensor
-        (C, *spatial), spatial (Y, X) or (Z, Y, X); of a volume the planes are measured.
-    known : Tensor, optional
-        Boolean, shaped as y; blocks with an unknown element are left out. Of a large image a part is looked at.
-    """
-    y = part_of(y.detach()).float().cpu()
-    known = torch.ones_like(y, dtype=torch.bool) if known is None else part_of(known).cpu()
-    return model_of_levels(y, y, known, autocorrelation(y, known))
-
-
-def model_of_levels(y: Tensor, light: Tensor, known: Tensor, correlation: Tensor | None) -> NoiseModel | None:
-    """Return the noise of y, by the intensity that another image has there; None where too little is known.
-
-    Parameters
-    ----------
-    y, light, known : Tensor
-        (C, *spatial): what has the noise, the intensity, and which elements count.
-    correlation : Tensor, optional
-        The autocorrelation of the noise.
-    """
-    lines = []
-    for channel, lit, sure in zip(y, light, known, strict=True):
-        if correlation is None:
-            row = _high_pass(sure)
-            power = blocks_of(channel, sure, BLOCK, row).power / WHITE[len(row)]
-            intensity = block_means(lit, sure, BLOCK, len(row))
-        else:  # in the finest detail there is little of it
-            power = blocks_of(*coarse(channel, sure), BLOCK).power / power_in_means(correlation) / WHITE[len(HIGH_PASS)]
-            intensity = block_means(*coarse(lit, sure), BLOCK, len(HIGH_PASS)) / 2
-        if len(intensity) < FEWEST:
-            return None
-        lines.append(torch.tensor([*_line(intensity, power)]))
-    gain, floor, mean = torch.stack(lines, 1)
-    return NoiseModel(gain, floor, mean, correlation)
-
-
-def agreement(law: NoiseLaw, plane: npt.NDArray[Any]) -> float | None:
-    """Return how many times the variance of a law the noise of an image has; None where it cannot be told.
-
-    Parameters
-    ----------
-    law : NoiseLaw
-        In the image's units.
-    plane : array
-        (Y, X); what is not finite is left out.
-    """
-    known = np.isfinite(plane)
-    values = np.where(known, plane, 0).astype(np.float64)
-    level = float(values[known].mean()) if known.any() else 0.0
-    y = torch.from_numpy(np.where(known, values - level, 0).astype(np.float32))[None]
-    model = estimate_noise(y, torch.from_numpy(known)[None])
-    expected = float(np.clip(law.slope * values[known] + law.at_zero, 0, None).mean()) if known.any() else 0.0
-    return float(model.mean) / expected if model is not None and expected > 0 else None
-
-
-def _high_pass(known: Tensor) -> Tensor:
-    """Return the filter that sees least of the structure and still leaves enough blocks."""
-    fine, coarse = (int(whole_blocks(known, BLOCK, len(row)).sum()) for row in (FINEST, HIGH_PASS))
-    return FINEST if fine >= max(MANY, ENOUGH * coarse) else HIGH_PASS
-
-
-def _line(intensity: Tensor, power: Tensor) -> tuple[float, float, float]:
-    """Return gain, floor and mean of the variance as a robust linear function of the intensity.
-
-    Its unit is the quantile that white noise has.
-    """
-    levels = max(1, min(MOST_LEVELS, len(intensity) // FEWEST))
-    chunks = intensity.argsort().tensor_split(levels)
-    x = torch.stack([intensity[chunk].mean() for chunk in chunks]).double()
-    v = torch.stack([power[chunk].quantile(QUANTILE) for chunk in chunks]).double()
-    tiny = max(1e-3 * float(v.max()), 1e-20)
-    slope, at_zero = 0.0, float(v.mean())
-    if float(x.max() - x.min()) > 1e-6:
-        weight = 1 / v.clamp(min=tiny)
-        for _ in range(20):  # errors are relative, and some levels are all structure
-            design = torch.stack([x, torch.ones_like(x)], 1) * weight[:, None]
-            slope, at_zero = torch.linalg.lstsq(design, (v * weight)[:, None]).solution[:, 0].tolist()
-            fitted = (slope * x + at_zero).clamp(min=tiny)
-            weight = ((v - fitted).abs() / (0.2 * fitted)).clamp(min=1).rsqrt() / fitted
-    return slope, at_zero, float((slope * intensity + at_zero).clamp(min=0).mean())

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_dip.engine.estimation import estimate_noise
 from napari_dip.engine.fields import Checked
-from napari_dip.engine.noise import NoiseLaw, NoiseModel, estimate_noise, model_of
+from napari_dip.engine.noise import NoiseLaw, NoiseModel, model_of
 from napari_dip.engine.problem import Array
 
 AREA = 7  # px: the background of a pixel is the median around it

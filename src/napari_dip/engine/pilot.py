@@ -16,7 +16,8 @@ from napari_dip.engine.bands import bands, blurred
 from napari_dip.engine.clipping import Clipping, find_clipping
 from napari_dip.engine.collaborative import collaborative_in_strips
 from napari_dip.engine.correlation import reach, shrunk
-from napari_dip.engine.noise import LEAST_NOISE, NoiseModel, estimate_noise
+from napari_dip.engine.estimation import estimate_noise
+from napari_dip.engine.noise import LEAST_NOISE, NoiseModel
 from napari_dip.engine.patches import Work
 from napari_dip.engine.problem import Problem, Unseen, identity, unseen_of
 from napari_dip.engine.ridge import nl_ridge_in_strips

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from napari_dip.engine.correlation import autocorrelation, grown, reach
+from napari_dip.engine.estimation import estimate_noise
 from napari_dip.engine.fields import Checked
 from napari_dip.engine.fit import Iterate
-from napari_dip.engine.noise import estimate_noise
 from napari_dip.engine.problem import Array, Exposures, Problem, TooLittleKnownError
 from napari_dip.engine.sharpness import blur, is_settled, is_steady, planes, relative_sharpness, sharpness
 

@@ -10,8 +10,9 @@ import torch
 
 from napari_dip.engine.blocks import Axes, Missing, measure_scale, name_axes
 from napari_dip.engine.correlation import reach
+from napari_dip.engine.estimation import estimate_noise
 from napari_dip.engine.exposures import noise_of_series
-from napari_dip.engine.noise import NoiseModel, estimate_noise
+from napari_dip.engine.noise import NoiseModel
 from napari_dip.engine.problem import Array
 
 SIDE = 1024  # px: of a larger plane the middle is looked at
