@@ -7,8 +7,9 @@
 
 DATA is a folder with dip_released/, kodak24/, cbsd68/, micro_w2s/ and micro_fmd/. Centre crops of photographs and of
 the clean images of micrographs, scaled to their 0.1 and 99.9 percentiles; white noise of σ = 25 of 255, not clipped.
-Other tasks: half of the pixels missing, pixels twice as large, JPEG of quality 10. All variants have the same decoder,
-input, learning rate and seed. Resumable: the JSON is written after each run.
+Other tasks: half of the pixels missing, pixels twice as large, JPEG of quality 10; there the task's own rule ends the
+fit too, without its last phase, and hides what it hides from all variants. All variants have the same decoder, input,
+learning rate and seed. Resumable: the JSON is written after each run.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,13 +114,15 @@ def enlarging(clean: Tensor, generator: torch.Generator) -> dip.Problem:
     return task.problem(task.problem(coarse).forward(clean))
 
 
-def deblocking(clean: Tensor, generator: torch.Generator) -> dip.Problem:
+def deblocking(clean: Tensor, generator: torch.Generator, *, intervals: bool = True) -> dip.Problem:
     levels = (255 * clean.clamp(0, 1)).round().byte().permute(1, 2, 0).numpy()
     file = io.BytesIO()
     Image.fromarray(levels.squeeze()).save(file, "JPEG", quality=QUALITY)
     y = torch.from_numpy(np.array(Image.open(file))).reshape(levels.shape).permute(2, 0, 1).float() / 255
     one = torch.ones(len(y))
-    return dip.Deblock().problem_in_units(y, torch.ones_like(y, dtype=torch.bool), offset=0 * one, gain=255 * one)
+    return dip.Deblock(intervals=intervals).problem_in_units(
+        y, torch.ones_like(y, dtype=torch.bool), offset=0 * one, gain=255 * one
+    )
 
 
 TASKS: dict[str, Callable[[Tensor, torch.Generator], dip.Problem]] = {
@@ -126,6 +130,13 @@ TASKS: dict[str, Callable[[Tensor, torch.Generator], dip.Problem]] = {
     "inpaint": inpainting,
     "enlarge": enlarging,
     "deblock": deblocking,
+    "deblock as published": partial(deblocking, intervals=False),
+}
+OWN: dict[str, dip.StoppingRule] = {  # where not by the rules above
+    "inpaint": dip.Inpaint.stop,
+    "enlarge": dip.SuperResolve.stop,
+    "deblock": dip.Deblock.stop,
+    "deblock as published": dip.Deblock.stop,
 }
 
 
@@ -136,10 +147,23 @@ def run(options: argparse.Namespace, crop: str, task: str, control: dip.Spectral
     y = problem.y
     prior = dip.Prior(dip.Decoder(width=options.width, control=control), dip.Fourier(), learning_rate=RATE)
     criteria = {name: rule.start(problem, options.seed)[1] for name, rule in RULES.items()}
+    own = OWN.get(task)
+    seen, score = own.start(problem, options.seed) if own else (problem, None)
     kept: dict[str, Any] = {"single": [], "average": [], "chi2": [], "neighbours": [], "bands": [], "stops": {}}
     meter, device = BandMeter(y, torch.ones_like(y) > 0), torch.device("cpu")
     started = time.process_time()
-    for iterate in dip.fit(problem, prior, device, precision=devices.precision(device), seed=options.seed):
+    fitted = dip.fit(
+        seen, prior, device, precision=devices.precision(device), seed=options.seed, whole=problem if own else None
+    )
+    best, best_step = math.inf, 0  # by its own rule
+    for iterate in fitted:
+        if own and "own" not in kept["stops"] and iterate.step % own.every == 0:
+            with torch.no_grad():
+                value = float(score(iterate))
+            if value <= best:
+                best, best_step, found = value, iterate.step, [psnr(x, clean) for x in (iterate.x, iterate.average)]
+            if iterate.step >= own.ceiling or own.floor <= iterate.step >= best_step + own.patience:
+                kept["stops"]["own"] = [best_step, *(round(one, 3) for one in found)]
         for name, rule in RULES.items():
             if iterate.step % rule.every == 0 and name not in kept["stops"] and float(criteria[name](iterate)) == 0:
                 psnrs = [round(psnr(x, clean), 3) for x in (iterate.x, iterate.average)]
@@ -166,15 +190,17 @@ def psnr(x: Tensor, clean: Tensor) -> float:
 def table(runs: dict[str, Any]) -> str:
     """Return for each run its peak, its end (the mean of the last hundred steps) and what lies between, in dB."""
     lines = ["| run | peak | at step | end | end - peak | averaged: peak | end | χ² at the end | "
-             "BlurSharpness: step, dB | SteadyDetail: step, dB | CPU ms a step |", "|" + "---|" * 11]  # fmt: skip
+             "BlurSharpness: step, dB | SteadyDetail: step, dB | own rule: step, averaged dB | CPU ms a step |",
+             "|" + "---|" * 12]  # fmt: skip
     for name, one in sorted(runs.items()):
         single, average = np.array(one["single"]), np.array(one["average"])
         end = single[-LAST // EVERY :].mean()
         stops = [one["stops"].get(rule, ["-", "-"])[:2] for rule in RULES]
+        own = one["stops"].get("own", ["-", "-", "-"])
         lines.append(
             f"| {name.replace(' | ', ', ')} | {single.max():.2f} | {EVERY * (1 + int(single.argmax()))} | {end:.2f} | "
             f"{end - single.max():+.2f} | {average.max():.2f} | {average[-1]:.2f} | {one['chi2'][-1]:.2f} | "
-            f"{stops[0][0]}, {stops[0][1]} | {stops[1][0]}, {stops[1][1]} | "
+            f"{stops[0][0]}, {stops[0][1]} | {stops[1][0]}, {stops[1][1]} | {own[0]}, {own[2]} | "
             f"{1000 * one['seconds'] / (EVERY * len(single)):.0f} |"
         )
     return "\n".join(lines)

@@ -11,7 +11,7 @@ import torch
 
 import napari_dip as dip
 from napari_dip.engine.controlled import Cap, Centre, GaussianUp, gram, largest_singular_values
-from napari_dip.engine.following import ALLOWANCE, NARROWEST, WIDEST, Follower
+from napari_dip.engine.following import ALLOWANCE, NARROWEST, WIDEST, follower
 from napari_dip.engine.modules import Conv, Norm
 from napari_dip.engine.networks import initialise
 
@@ -201,16 +201,22 @@ def test_a_controlled_fit_goes_on_from_a_snapshot_as_if_it_had_not_been_interrup
     assert has_vectors == exact
 
 
-def follower(noise=1.0, correlation=None, dtype=torch.float32):
+def law_of(variance):
+    return dip.NoiseModel(torch.zeros(1), torch.full((1,), variance), torch.full((1,), variance))
+
+
+def following_of(noise=1.0, correlation=None, dtype=torch.float32):
     """A follower of a cap, for an image of zeros, and the cap."""
     cap = Cap(1.0, adapts=True)
     cap.start(torch.eye(3), generator())
     law = dip.NoiseModel(*(torch.full((1,), value, dtype=dtype) for value in (0.0, noise, noise)), correlation)
-    return Follower([cap], dip.Problem(torch.zeros(1, 32, 32), (1, 32, 32)), law, seed=0), cap
+    made = follower([cap], dip.Problem(torch.zeros(1, 32, 32), (1, 32, 32), noise=law), whole=None, seed=0)
+    assert made is not None
+    return made, cap
 
 
 def test_a_bound_that_follows_narrows_where_the_residual_is_weaker_than_noise_and_stays_within_limits():
-    following, cap = follower()
+    following, cap = following_of()
     for chi2, expected in ((1.0, 1.0), (0.5, None), (0.9, None), (4.0, WIDEST), (1e-3, NARROWEST)):
         before = float(cap.slack)
         for _ in range(1000 if expected else 100):
@@ -222,7 +228,7 @@ def test_a_bound_that_follows_narrows_where_the_residual_is_weaker_than_noise_an
 
 
 def test_once_held_out_pixels_were_predicted_best_the_residual_is_to_be_as_strong_as_it_was_then():
-    following, cap = follower()
+    following, cap = following_of()
     for power, error in ((0.95, 1.2), (0.9, 1.1), (0.8, 1.3)):
         for _ in range(300):
             following.follow(torch.full((1, 32, 32), power**0.5))
@@ -236,23 +242,62 @@ def test_once_held_out_pixels_were_predicted_best_the_residual_is_to_be_as_stron
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_it_is_never_to_be_stronger_than_noise(dtype):
-    following, _ = follower(dtype=dtype)
+    following, _ = following_of(dtype=dtype)
     following.follow(torch.full((1, 32, 32), 9.0))
     following.judge(torch.ones(1, 32, 32))
     assert float(following.wanted) == 1
 
 
 def test_what_is_held_out_for_the_bounds_the_fit_does_not_see_nor_the_power():
-    following, _ = follower()
+    following, _ = following_of()
     problem = dip.Problem(torch.zeros(1, 32, 32), (1, 32, 32))
-    assert 0.15 < following.held.float().mean() < 0.25
-    assert torch.equal(following.hidden(problem) == 0, following.held)
-    assert not (following.known & following.held).any()
-    assert bool((following.known | following.held).all())
+    known, held = following.known > 0, following.held > 0
+    assert 0.15 < held.float().mean() < 0.25
+    assert torch.equal(following.hidden(problem) == 0, held)
+    assert not (known & held).any()
+    assert bool((known | held).all())
+
+
+def test_what_a_stopping_rule_hides_judges_the_bounds_too_and_once_it_is_shown_nothing_is_held_out():
+    whole = dip.Problem(torch.zeros(1, 32, 32), (1, 32, 32), noise=law_of(1.0))
+    seen, _ = dip.HeldOut().start(whole, 0)
+    cap = Cap(1.0, adapts=True)
+    first, last = (
+        follower([cap], problem, whole=whole, seed=0, starts=starts)
+        for problem, starts in ((seen, True), (whole, False))
+    )
+    assert torch.equal(first.held > 0, ~seen.known())
+    assert torch.equal(first.hidden(seen), seen.weight)
+    assert not last.held.any()
+    assert not last.is_due(1000)
+    assert bool((last.hidden(whole) == 1).all())
+
+
+def test_the_power_of_noise_that_depends_on_the_light_is_in_units_of_what_is_predicted():
+    law = dip.NoiseModel(torch.ones(1), torch.zeros(1), torch.ones(1))  # variance = intensity
+    problem = dip.Problem(torch.zeros(1, 32, 32), (1, 32, 32), noise=law)
+    following = follower([Cap(1.0, adapts=True)], problem, whole=None, seed=0)
+    for value in (0.5, 2.0):
+        predicted = torch.full((1, 32, 32), value)
+        assert float(following.error(predicted, following.known)) == pytest.approx(value, rel=1e-4)
+
+
+def test_without_noise_bounds_widen_until_held_out_pixels_are_predicted_worse():
+    cap = Cap(1.0, adapts=True)
+    problem = dip.Problem(torch.zeros(1, 16, 16), (1, 32, 32), forward=lambda x: x[:, ::2, ::2], is_image=False)
+    following = follower([cap], problem, whole=None, seed=0)
+    slack = []
+    for residual, error in ((0.1, 0.3), (0.05, 0.2), (0.02, 0.4), (0.02, 0.4)):
+        for _ in range(50):
+            following.follow(torch.full((1, 16, 16), residual))
+        slack.append(float(cap.slack))
+        following.judge(torch.full((1, 16, 16), error))
+    assert 1 < slack[0] < slack[1] < slack[2] > slack[3]
+    assert float(following.best) == pytest.approx(0.2**2, rel=1e-4)
 
 
 def test_where_noise_is_correlated_nothing_is_held_out_for_the_bounds():
-    following, _ = follower(correlation=torch.ones(1, 1))
+    following, _ = following_of(correlation=torch.ones(1, 1))
     assert not following.held.any()
     assert not following.is_due(1000)
 
@@ -297,12 +342,20 @@ def test_a_run_whose_bounds_follow_noise_that_is_told_from_the_image_goes_throug
     assert result.fits[0].ended == "reached 40 steps"
 
 
-def test_where_the_noise_cannot_be_told_bounds_stay_as_they_are():
+def test_where_neither_noise_nor_pixels_tell_bounds_stay_as_they_are():
     y = torch.rand(1, 20, 20, generator=generator())
     control = dip.SpectralControl(1.0, adapt=True)
     prior = dip.Prior(dip.Decoder(width=8, depth=2, control=control), dip.Fourier(channels=3))
-    state = next(itertools.islice(dip.fit(dip.Problem(y, (1, 20, 20)), prior, CPU), 19, 20)).snapshot()
+    within = dip.Problem(y, (1, 20, 20), likelihood=Within(), noise=law_of(0.1), pilot_share=0.5)
+    state = next(itertools.islice(dip.fit(within, prior, CPU), 19, 20)).snapshot()
     assert {float(value) for name, value in state.weights.items() if "slack" in name} == {1.0}
+
+
+class Within:
+    """A data term that lets residuals be."""
+
+    def __call__(self, predicted, y, weight):
+        return ((predicted - y).abs() - 0.1).clamp(min=0).square().mean()
 
 
 def test_a_bound_keeps_a_fit_from_the_noise(noisy):

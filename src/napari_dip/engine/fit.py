@@ -13,9 +13,7 @@ from torch import Tensor, nn
 
 from napari_dip.engine.adam import Adam, Moments
 from napari_dip.engine.controlled import Cap
-from napari_dip.engine.estimation import estimate_noise
-from napari_dip.engine.following import Follower
-from napari_dip.engine.noise import NoiseModel
+from napari_dip.engine.following import follower
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Problem, RestorationError
 from napari_dip.engine.tiles import Mosaic, Whole
@@ -93,14 +91,15 @@ def fit(
     start : State, optional
         Goes on from there, with the same prior and seed and maybe another problem.
     whole : Problem, optional
-        The problem with nothing hidden, from which bounds that follow the noise learn it; None: `problem`.
+        The problem before a stopping rule hid pixels, from which bounds that follow the noise learn it: the hidden ones
+        judge bounds too. With `start` they are shown, and nothing is held out any more.
 
     Raises
     ------
     RestorationError
         When the fit keeps diverging.
     """
-    run = _Run(problem, prior, device, precision=precision, seed=seed, tile=tile, whole=whole or problem)
+    run = _Run(problem, prior, device, precision=precision, seed=seed, tile=tile, whole=whole, starts=start is None)
     if start is not None:
         run.restore(start)
     return run.iterates()
@@ -118,7 +117,8 @@ class _Run:
         precision: torch.dtype,
         seed: int,
         tile: int | None,
-        whole: Problem,
+        whole: Problem | None,
+        starts: bool,
     ):
         draws = torch.Generator().manual_seed(seed)
         self.problem, self.prior = problem.to(device), prior
@@ -131,8 +131,7 @@ class _Run:
         self.forward, self.likelihood = self.fitted("forward"), self.fitted("likelihood")
         self.generator = torch.Generator().manual_seed(seed)
         caps = [part for part in self.modules.modules() if isinstance(part, Cap) and part.adapts]
-        law = _noise(whole) if caps else None
-        self.follower = None if law is None else Follower(caps, self.problem, law.to(device), seed)
+        self.follower = follower(caps, self.problem, whole=whole, seed=seed, starts=starts) if caps else None
         if self.follower is not None:
             self.modules["follower"] = self.follower
             self.problem = dataclasses.replace(self.problem, weight=self.follower.hidden(self.problem))
@@ -240,13 +239,6 @@ def above(x: Tensor, floor: Tensor) -> Tensor:
     """
     floor = floor.to(x.device).view(-1, *[1] * (x.ndim - 1))
     return floor + BEND * F.softplus((x - floor) / BEND)
-
-
-def _noise(problem: Problem) -> NoiseModel | None:
-    """Return the noise of a problem; None where it cannot be told: a bound that would follow it then stays."""
-    if problem.noise is None and not problem.is_image:
-        return None
-    return problem.noise or estimate_noise(problem.y.detach().cpu(), problem.known().cpu())
 
 
 def _diverged(loss: float, reference: float | None, tolerance: float) -> bool:
