@@ -317,9 +317,10 @@ def test_a_map_that_fits_no_frame_is_refused_before_they_are_merged(truth):
 @pytest.mark.parametrize(
     "law", [15, dip.Gaussian, object(), SimpleNamespace(slope=1.0)], ids=lambda it: type(it).__name__
 )
-def test_what_has_no_slope_and_no_variance_at_zero_is_no_law(law):
+@pytest.mark.parametrize("task", [dip.Denoise, dip.Guided, dip.Deconvolve])
+def test_what_has_no_slope_and_no_variance_at_zero_is_no_law(task, law):
     with pytest.raises(TypeError, match=r"is no law of noise: give one such as Gaussian\(1[05]\)"):
-        dip.Denoise(law)
+        task(noise=law)
 
 
 @pytest.mark.parametrize(

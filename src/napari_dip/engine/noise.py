@@ -115,11 +115,19 @@ class VarianceMap:
 NOISES = (Gaussian, Poisson, PoissonGaussian)
 
 
-def is_law(value: object) -> bool:
-    """Return whether a value has what a law of noise has."""
-    if isinstance(value, (VarianceMap, type)):  # the median of a large map takes long; a class is no law yet
-        return isinstance(value, VarianceMap)
-    return hasattr(value, "slope") and hasattr(value, "at_zero")
+def check_law(value: object) -> None:
+    """Refuse what is neither a law of noise nor None.
+
+    Raises
+    ------
+    TypeError
+        When it has not what a law has.
+    """
+    if value is None or isinstance(value, VarianceMap):  # the median of a large map takes long
+        return
+    if isinstance(value, type) or not (hasattr(value, "slope") and hasattr(value, "at_zero")):  # a class is no law yet
+        like = value if isinstance(value, float | int) else 10
+        raise TypeError(f"noise={value!r} is no law of noise: give one such as Gaussian({like!r})")
 
 
 @dataclass(frozen=True, eq=False)

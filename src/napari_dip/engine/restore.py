@@ -13,6 +13,7 @@ import torch
 from napari_dip.engine import devices
 from napari_dip.engine.arrays import check_arrays, has_image
 from napari_dip.engine.blocks import Axes, Missing, name_axes
+from napari_dip.engine.limits import Limits
 from napari_dip.engine.marking import Colour
 from napari_dip.engine.memory import FILLING, PILOT, Ahead, MemoryPlan, plan
 from napari_dip.engine.merging import law_of_mean, merge
@@ -21,7 +22,7 @@ from napari_dip.engine.outliers import Outliers
 from napari_dip.engine.presets import Preset, choose_preset, choose_rule, guided
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Array
-from napari_dip.engine.run import Limits, Run
+from napari_dip.engine.run import Run
 from napari_dip.engine.stopping import StoppingRule
 from napari_dip.engine.tasks import Deblock, Denoise, Inpaint, Task
 from napari_dip.engine.tiles import SMALLEST_TILE

@@ -21,6 +21,7 @@ from napari_dip.engine.channels import SURE
 from napari_dip.engine.comparison import Gain
 from napari_dip.engine.exposures import SeriesNoise, noise_of_series
 from napari_dip.engine.frame import FrameFit
+from napari_dip.engine.limits import Limits
 from napari_dip.engine.memory import Ahead, MemoryPlan, plan
 from napari_dip.engine.merging import Merged
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration, settings_of
@@ -32,21 +33,6 @@ from napari_dip.engine.tiles import SMALLEST_TILE
 from napari_dip.engine.width import Width, words_of
 
 MANY_OUTLIERS = 0.02  # of all values
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Where a run ends at the latest: steps of each fit, seconds of all; and how many GiB it may take."""
-
-    steps: int | None = None
-    seconds: float | None = None
-    memory: float | None = None
-
-    def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("seconds", 0), ("memory", 0)):
-            value = getattr(self, name)
-            if value is not None and not value >= least:
-                raise ValueError(f"max_{name}={value}: it must be at least {least}")
 
 
 @dataclass(eq=False, kw_only=True)

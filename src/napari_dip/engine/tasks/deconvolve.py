@@ -10,7 +10,7 @@ from torch import Tensor
 from napari_dip.engine.backprojection import BackProjection
 from napari_dip.engine.convolve import Convolution, margins_of
 from napari_dip.engine.fields import Checked
-from napari_dip.engine.noise import NoiseLaw
+from napari_dip.engine.noise import NoiseLaw, check_law
 from napari_dip.engine.problem import Kernel, Mask, Problem
 from napari_dip.engine.psf import PSF, GaussianPSF, checked
 from napari_dip.engine.stopping import HeldOut, StoppingRule
@@ -44,6 +44,10 @@ class Deconvolve(Checked):
         float | None, {"tooltip": "No pixel of the result is darker, in the image's units; auto: no limit"}
     ] = None
     noise: Annotated[NoiseLaw | None, {"tooltip": "What is known of the noise; auto: told from the image"}] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_law(self.noise)
 
     def problem(self, y: Tensor) -> Problem:
         """Return the problem: x goes beyond the field, as far as its light reaches into it.

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, get_args
 import torch
 from torch import Tensor
 
-from napari_dip.engine.noise import NoiseLaw, is_law
+from napari_dip.engine.noise import NoiseLaw, check_law
 from napari_dip.engine.problem import Mask, Problem, Role
 from napari_dip.engine.stopping import HeldOut, StoppingRule
 from napari_dip.engine.stripes import Stripes, stripes_of
@@ -41,9 +41,7 @@ class Denoise:
     ] = None
 
     def __post_init__(self) -> None:
-        if self.noise is not None and not is_law(self.noise):
-            like = self.noise if isinstance(self.noise, float | int) else 10
-            raise TypeError(f"noise={self.noise!r} is no law of noise: give one such as Gaussian({like!r})")
+        check_law(self.noise)
         if self.frames is not None and (len(self.frames) != 1 or not self.frames.isalpha()):
             raise ValueError(f"frames = {self.frames!r} is no letter of an axis, such as 'T'")
         if self.stripes not in get_args(Stripes):

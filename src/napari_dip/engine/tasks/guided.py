@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor
 
-from napari_dip.engine.noise import NoiseLaw
+from napari_dip.engine.noise import NoiseLaw, check_law
 from napari_dip.engine.problem import Image, Mask, Problem
 from napari_dip.engine.stopping import HeldOut, StoppingRule
 
@@ -35,6 +35,9 @@ class Guided:
         Image | None, {"tooltip": "Another image of the scene, with the same pixels: brighter or sharper"}
     ] = None
     noise: Annotated[NoiseLaw | None, {"tooltip": "What is known of the noise; auto: told from the image"}] = None
+
+    def __post_init__(self) -> None:
+        check_law(self.noise)
 
     def problem(self, y: Tensor) -> Problem:
         guide = None if self.guide is None else torch.from_numpy(self.guide)
