@@ -17,7 +17,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         steps: Any = self.steps
-        if steps is not None and not (isinstance(steps, numbers.Integral) and steps >= 1):
+        if steps is not None and not (isinstance(steps, numbers.Integral) and int(steps) >= 1):
             raise ValueError(f"max_steps={steps!r}: it must be a whole number, at least 1")
         for name in ("seconds", "memory"):
             value: Any = getattr(self, name)
