@@ -92,18 +92,19 @@ class Assembly:
             field = restored.problem.field(restored.x)
             shown = restored.problem.finish(field)
             predicted = restored.predicted()
+        of_source = measured
         measured, unknown, hit = map(self.on_grid, (measured, missing, flagged))
         untouched = self.find_untouched(unknown, hit)
         values = np.where(untouched, measured.astype(self.dtype), convert(scale.undo(_numpy(shown)), self.dtype))
         self.restored[where] = self.axes.arrange(values)
         self.untouched[where] = self.axes.arrange(untouched)
         self.estimate[where] = self.axes.arrange(scale.undo(_numpy(field)))
-        difference = _numpy(restored.problem.y) - _numpy(predicted)
+        y, expected = _numpy(restored.problem.y), _numpy(predicted)
         if restored.problem.is_image:
-            residual = np.where(missing, np.nan, scale.undo_difference(difference))
+            residual = np.where(missing, np.nan, scale.residual(of_source, y, expected))
             self.residual[where] = self.axes.arrange(residual)
         else:
-            self.residual = difference
+            self.residual = y - expected
         self.filled[where] = self.axes.arrange(self.on_grid(missing if self.fill else flagged))
         if self.outliers is not None:
             self.outliers[where] = self.axes.arrange(flagged)
@@ -116,7 +117,8 @@ class Assembly:
         if restored.std is not None:
             if self.std is None:
                 self.std = np.full(self.restored.shape, np.nan, np.float32)
-            std = np.where(self.on_grid(missing), np.nan, scale.undo_difference(_numpy(restored.std)))
+            deviation = scale.undo_deviation(_numpy(restored.std), _numpy(restored.problem.field(restored.x)))
+            std = np.where(self.on_grid(missing), np.nan, deviation)
             self.std[where] = self.axes.arrange(std)
         if restored.draws is not None:
             if self.members is None:  # of frames that have none nothing is known

@@ -14,6 +14,7 @@ from napari_dip.engine.marking import Colour
 from napari_dip.engine.noise import NoiseLaw, VarianceMap
 from napari_dip.engine.outliers import Outliers
 from napari_dip.engine.problem import Array, finer
+from napari_dip.engine.stabilising import Curve
 
 SMALLEST = {"Y": 16, "X": 16, "Z": 8}  # px; a network has nothing to learn from less
 SAMPLE = 1 << 20  # known pixels that the intensity scale is measured on
@@ -218,17 +219,20 @@ def enlarge(values: Array, shape: tuple[int, ...]) -> Array:
 class Scale:
     """Values of the image to values that the network works in, and back: one offset and gain per channel.
 
-    A colour picture has one scale for all its colours, since their noise is of one kind.
+    A colour picture has one scale for all its colours, since their noise is of one kind. Where there are curves, values
+    are stretched by these first.
     """
 
     offset: npt.NDArray[np.float64]  # (C,)
     gain: npt.NDArray[np.float64]  # (C,)
+    curves: tuple[Curve, ...] = ()  # one for each channel, or none
 
     def of(self, axes: Axes, frame: Frame) -> Scale:
         """Return the scale of one frame: of its channel, where each channel is one."""
         for axis, position in zip(axes.repeated, frame, strict=True):
             if axes.letters[axis] == "C":
-                return Scale(self.offset[position : position + 1], self.gain[position : position + 1])
+                chosen = slice(position, position + 1)
+                return Scale(self.offset[chosen], self.gain[chosen], self.curves[chosen])
         return self
 
     def apply(self, values: Array, known: Array) -> npt.NDArray[np.float32]:
@@ -236,7 +240,9 @@ class Scale:
         scaled = np.zeros(values.shape, np.float32)
         for channel, offset, gain in zip(range(len(values)), self.offset, self.gain, strict=True):
             where = known[channel]
-            scaled[channel][where] = (values[channel][where].astype(np.float64) - offset) / gain
+            taken = values[channel][where].astype(np.float64)
+            stretched = self.curves[channel].stretch(taken) if self.curves else taken
+            scaled[channel][where] = (stretched - offset) / gain
         return scaled
 
     def apply_difference(self, values: Array) -> npt.NDArray[np.float64]:
@@ -249,19 +255,33 @@ class Scale:
         restored = values.astype(np.float64)
         restored *= gain
         restored += offset
+        for channel, curve in zip(restored, self.curves, strict=bool(self.curves)):
+            channel[...] = curve.unstretch(channel)
         return restored
 
     def undo_difference(self, values: Array) -> npt.NDArray[np.float64]:
-        """Return a difference of scaled values in the image's units."""
+        """Return a difference of scaled values in the image's units; where there are curves, see the next two."""
         return values * self._like(values)[1]
+
+    def undo_deviation(self, values: Array, at: Array) -> npt.NDArray[np.float64]:
+        """Return small differences, (C, *spatial), from scaled values in the image's units."""
+        offset, gain = self._like(at)
+        deviation = self.undo_difference(values)
+        for channel, curve, stretched in zip(deviation, self.curves, at * gain + offset, strict=bool(self.curves)):
+            channel *= curve.steepness(stretched)
+        return deviation
+
+    def residual(self, measured: Array, y: Array, predicted: Array) -> npt.NDArray[np.float64]:
+        """Return a measurement, (C, *spatial), less what was predicted, scaled, in the image's units."""
+        return measured - self.undo(predicted) if self.curves else self.undo_difference(y - predicted)
 
     def _like(self, values: Array) -> tuple[Array, Array]:
         shape = (-1,) + (1,) * (values.ndim - 1)
         return self.offset.reshape(shape), self.gain.reshape(shape)
 
 
-def measure_scale(image: Any, axes: Axes, missing: Missing) -> Scale:
-    """Return the scale that puts the known pixels' 0.1 and 99.9 percentiles at 0 and 1.
+def measure_scale(image: Any, axes: Axes, missing: Missing, curves: tuple[Curve, ...] = ()) -> Scale:
+    """Return the scale that puts the known pixels' 0.1 and 99.9 percentiles, stretched by curves if any, at 0 and 1.
 
     Raises
     ------
@@ -278,10 +298,12 @@ def measure_scale(image: Any, axes: Axes, missing: Missing) -> Scale:
             pixels = values[channel][known[channel]]
             sample.append(pixels[:: max(1, pixels.size * len(chosen) // SAMPLE)].astype(np.float64))
     per_channel = [np.concatenate(sample) for sample in samples]
+    if curves:
+        per_channel = [curve.stretch(values) for curve, values in zip(curves, per_channel, strict=True)]
     if axes.is_colour:
         per_channel = [np.concatenate(per_channel)] * len(per_channel)
     spans = [_span(values) for values in per_channel]
-    return Scale(np.array([low for low, _ in spans]), np.array([high - low for low, high in spans]))
+    return Scale(np.array([low for low, _ in spans]), np.array([high - low for low, high in spans]), curves)
 
 
 def _span(values: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -34,8 +34,8 @@ WHITE = {3: 0.807, 7: 0.698}  # that quantile of white noise of variance 1, by i
 
 SMOOTH = torch.tensor([1.0, 2.0, 1.0]) / 6**0.5  # keeps white noise as strong
 CONSTANT, BUSY = 0.05, 1.5  # detail of calm blocks, relative to white noise's: less is clipped, more is structure
-CALM, FEWEST_CALM = 0.2, 10  # of the blocks of one intensity: these have a say even where all have structure
-ENOUGH_CALM = 64  # blocks of one intensity, of which the calm ones are enough
+CALM, FEWEST_CALM = 0.2, 12  # of the blocks of one intensity: these have a say even where all have structure
+ENOUGH_CALM = 40  # blocks of one intensity, of which the calm ones are enough
 ROUNDS = 3  # of telling which blocks are calm
 
 

@@ -19,6 +19,7 @@ from napari_dip.engine.channels import joint_gains
 from napari_dip.engine.comparison import Gain, gains
 from napari_dip.engine.convolve import Convolution
 from napari_dip.engine.correlation import reach
+from napari_dip.engine.curves import unstretched
 from napari_dip.engine.estimation import estimate_noise
 from napari_dip.engine.filling import can_fill, fill
 from napari_dip.engine.member import Member, Step
@@ -249,6 +250,9 @@ class FrameFit:
         if noise is None or noisy is None or not bool(noisy.any()):
             return
         self.noise = record_of(noise, offset=self.scale.offset, gain=self.scale.gain, source=self.noise_source)
+        if self.scale.curves:
+            light = self.scale.undo(predicted.cpu().numpy())
+            self.noise = unstretched(self.noise, self.scale.curves, light, known.cpu().numpy())
         chosen = noisy.to(problem.y.device)
         self.residual = check_residual(problem.y[chosen], predicted[chosen], known[chosen], noise.of_channels(noisy))
 

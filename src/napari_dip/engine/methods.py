@@ -103,6 +103,11 @@ def _words(value: Any) -> str:
 def _before(report: Mapping[str, Any], fits: list[Mapping[str, Any]]) -> list[str]:
     """Return what was done to the measurement before the fits, in sentences."""
     said = []
+    if report["settings"].get("stretched"):
+        said.append(
+            "Values were stretched by a variance-stabilising curve (generalised Anscombe transform) and taken back by "
+            "its exact unbiased inverse."
+        )
     if any(fit["stripes"] for fit in fits):
         most = max(fit["stripes"] or 0.0 for fit in fits)
         said.append(f"Offsets of lines, {most:.3g} in root mean square at most, were taken off first.")

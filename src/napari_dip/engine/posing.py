@@ -11,7 +11,7 @@ from torch import Tensor
 
 from napari_dip.engine.arrays import crop
 from napari_dip.engine.blocks import Frame, Scale, law_of
-from napari_dip.engine.noise import model_of
+from napari_dip.engine.noise import Gaussian, model_of
 from napari_dip.engine.problem import NoiseWeighted, Problem, TooLittleKnownError, finer
 from napari_dip.engine.tasks import InUnits, Task
 
@@ -44,14 +44,19 @@ def posed(run: Run, frame: Frame, scale: Scale) -> Problem:
     if run.task.floor is not None:
         floor = torch.from_numpy((run.task.floor - scale.offset) / scale.gain).float()
         problem = dataclasses.replace(problem, floor=floor)
-    if run.task.noise is None:
+    law = law_of(run.task.noise, run.axes, frame)
+    sure = torch.from_numpy(known)
+    if law is None:
         if run.series is None or problem.noise is not None or not problem.is_image:
             return problem
-        return dataclasses.replace(problem, noise=run.series.of(run.axes, frame, problem.y, torch.from_numpy(known)))
-    law = law_of(run.task.noise, run.axes, frame)
-    assert law is not None  # noqa: S101  the task has one
+        told = run.series.of(
+            run.axes, frame, torch.from_numpy(run.linear.of(run.axes, frame).apply(values, known)), sure
+        )
+        if not scale.curves or told is None:
+            return dataclasses.replace(problem, noise=told)
     measured = problem.y if problem.is_image else y
-    noise = model_of(law, measured, torch.from_numpy(known), offset=scale.offset, gain=scale.gain)
+    law = Gaussian(1.0) if scale.curves or law is None else law  # stretched values have it
+    noise = model_of(law, measured, sure, offset=scale.offset, gain=scale.gain)
     if isinstance(problem.likelihood, NoiseWeighted):
         problem = dataclasses.replace(problem, likelihood=NoiseWeighted(noise))
     return dataclasses.replace(problem, noise=noise)

@@ -182,6 +182,7 @@ class Reconstruct:
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
     denoises: ClassVar[bool] = False
+    stabilises: ClassVar[bool] = False
 
     data: _Data
     forward: Forward

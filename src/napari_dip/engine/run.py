@@ -19,6 +19,7 @@ from napari_dip.engine.assembly import Assembly
 from napari_dip.engine.blocks import Axes, Frame, Missing, measure_scale
 from napari_dip.engine.channels import SURE
 from napari_dip.engine.comparison import Gain
+from napari_dip.engine.curves import curves_of
 from napari_dip.engine.exposures import SeriesNoise, noise_of_series
 from napari_dip.engine.frame import FrameFit
 from napari_dip.engine.limits import Limits
@@ -67,10 +68,13 @@ class Run:
     def __post_init__(self) -> None:
         self.precision = devices.precision(self.device)
         together = self.axes.together
-        self.scale = measure_scale(self.image, together, self.missing.on(together))
+        self.linear = self.scale = measure_scale(self.image, together, self.missing.on(together))
         wants = self.task.noise is None and not self.task.keeps_known
         on = self.missing.on(together)
         self.series = self.told_by_frames(together, on) if wants else None
+        if self.task.stabilises and self.merged is None:
+            curves = curves_of(self.image, together, on, self.scale, self.task.noise, self.series)
+            self.scale = measure_scale(self.image, together, on, curves) if curves else self.scale
         self.missing = self.missing.on(self.axes)
         self.channel_gains: tuple[float, ...] = ()
         self.assembly = Assembly(
@@ -268,6 +272,7 @@ class Run:
             "grid": list(self.grid.shape),
             "spacing": list(self.spacing),
             "scale": {"offset": self.scale.offset.tolist(), "gain": self.scale.gain.tolist()},
+            "stretched": [dataclasses.asdict(curve) for curve in self.scale.curves],
             "dtype": str(self.dtype),
             "missing": settings_of(self.missing.masks),
             "saturation": self.missing.saturation,
@@ -356,6 +361,11 @@ class Run:
             notes.append(
                 f"Fitted in overlapping tiles of {min(sides)} px, a network each, which fade into each other and "
                 f"stop together"
+            )
+        if self.scale.curves:
+            notes.append(
+                "Noise is much stronger in bright places than in dark ones: fitted under a curve that makes it even "
+                "(generalised Anscombe), and taken back without bias"
             )
         if removed := {fit.frame: fit.stripes for fit in fits if fit.stripes is not None}:
             where = f" in {len(removed)} frames, at most" if len(removed) > 1 else ""

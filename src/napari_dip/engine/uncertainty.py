@@ -76,13 +76,16 @@ def why_no_std(fits: int, *, has_pilot: bool, is_judged: bool = True, is_correla
     return "there is one fit only, and no other one to compare it with" if fits < 2 else ""
 
 
-def spread_of(pilot: Pilot, outputs: Tensor, mean: Tensor, unseen: Tensor, weights: tuple[float, ...]) -> Spread:
+def spread_of(
+    pilot: Pilot, outputs: Tensor, mean: Tensor, unseen: Tensor, weights: tuple[float, ...], known: Tensor
+) -> Spread:
     """Return the spread of what a pilot and several fits make together.
 
     Three things tell of the error: how the pilot follows a change of the measurement as strong as its noise; by how
     much fits with other starts differ; and by how much their mean differs from the pilot. The first two go by their
     weights in each band. Their local mean squares are summed with fixed shares that were fitted to errors that were
-    known. Where held-out pixels err by more than can be explained so, all of it is raised to what they say.
+    known. So far, what was measured is nowhere less certain than its measurement; where held-out pixels err by more
+    than can be explained so, all of it is raised to what they say.
 
     Parameters
     ----------
@@ -93,6 +96,8 @@ def spread_of(pilot: Pilot, outputs: Tensor, mean: Tensor, unseen: Tensor, weigh
         Their sum by their shares, and that of what they gave before they saw the held-out elements, (C, *spatial).
     weights : tuple of float
         The pilot's weight in each band.
+    known : Tensor
+        Which elements were measured, (C, *spatial).
     """
     each = (2 / (len(outputs) - 1)) ** 0.5
     fields = [FROM_NOISE**0.5 * _weighted(pilot.response, weights)]
@@ -100,17 +105,30 @@ def spread_of(pilot: Pilot, outputs: Tensor, mean: Tensor, unseen: Tensor, weigh
     fields += [FROM_STARTS**0.5 * _weighted(each * (output - mean), others) for output in outputs]
     fields.append(FROM_METHODS**0.5 * (mean - pilot.estimate))
     spread = Spread(torch.stack(fields))
-    return Spread(spread.fields * _raised(spread.variance, pilot, unseen, weights) ** 0.5)
+    excess = spread.variance / pilot.noise.variance(pilot.estimate).clamp(min=TINY)
+    spread = Spread(spread.fields / torch.where(known, excess, 1.0).clamp(min=1).sqrt())
+    residual = (pilot.target - _mixed(mean, pilot.estimate, weights))[known].square()
+    noise = pilot.target_noise * pilot.noise.variance(pilot.estimate)[known].clamp(min=TINY)
+    most = max(1.0, float((residual / noise).mean()))  # in units of the noise's variance
+    return Spread(spread.fields * _raised(spread.variance, pilot, unseen, weights, most) ** 0.5)
 
 
-def _raised(variance: Tensor, pilot: Pilot, unseen: Tensor, weights: tuple[float, ...]) -> float:
-    """Return by how many times the variance is too small at held-out elements; 1 where that may be chance."""
-    predicted = unseen + _weighted(pilot.guide - unseen, weights)
+def _raised(variance: Tensor, pilot: Pilot, unseen: Tensor, weights: tuple[float, ...], most: float) -> float:
+    """Return by how many times the variance is too small at held-out elements; 1 where that may be chance.
+
+    What was not seen errs by more than what was: in the mean the variance is raised to `most` times the noise's, which
+    is what the residual allows.
+    """
+    predicted = _mixed(unseen, pilot.guide, weights)
     noise = pilot.target_noise * pilot.noise.variance(predicted)[pilot.held].clamp(min=TINY)
     excess = float(((pilot.target - predicted)[pilot.held].square() / noise).mean()) - 1
     expected = float((variance[pilot.held] / noise).mean())
     surely = excess - UNSURE - SURE * (2 / len(noise)) ** 0.5
-    return surely / expected if surely > HIDDEN * expected > 0 else 1.0
+    return max(1.0, min(surely, most) / expected) if surely > HIDDEN * expected > 0 else 1.0
+
+
+def _mixed(fitted: Tensor, pilot: Tensor, weights: tuple[float, ...]) -> Tensor:
+    return fitted + _weighted(pilot - fitted, weights)
 
 
 def _weighted(image: Tensor, weights: tuple[float, ...]) -> Tensor:

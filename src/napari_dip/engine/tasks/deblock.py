@@ -38,6 +38,7 @@ class Deblock(Checked):
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
     denoises: ClassVar[bool] = False
+    stabilises: ClassVar[bool] = False
     floor: ClassVar[float | None] = None
 
     quality: Annotated[

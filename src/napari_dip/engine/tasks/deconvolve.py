@@ -29,6 +29,7 @@ class Deconvolve(Checked):
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
     denoises: ClassVar[bool] = False
+    stabilises: ClassVar[bool] = False
 
     psf: Annotated[
         Kernel | None,

@@ -47,6 +47,10 @@ class Denoise:
         if self.stripes not in get_args(Stripes):
             raise ValueError(f"stripes = {self.stripes!r} is none of {', '.join(get_args(Stripes))}")
 
+    @property
+    def stabilises(self) -> bool:
+        return self.stripes == "none" and self.frames is None
+
     def problem(self, y: Tensor) -> Problem:
         return self._problem(y, torch.ones_like(y, dtype=torch.bool))
 

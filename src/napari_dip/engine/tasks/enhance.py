@@ -69,6 +69,7 @@ class Enhance(Checked):
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
     denoises: ClassVar[bool] = False
+    stabilises: ClassVar[bool] = False
     floor: ClassVar[float | None] = None
     factors: ClassVar[tuple[float, ...]] = ()
     caution: ClassVar[str] = "Detail is made stronger for the eye: not for quantification"
@@ -105,7 +106,8 @@ class Enhance(Checked):
             Of any amount; its estimate is the base, and its residual the detail. Missing pixels stay as they are.
         """
         axes = Axes(result.settings["axes"], tuple(result.settings["shape"]), result.settings["each"])
-        whole = Scale(**{name: np.array(values) for name, values in result.settings["scale"].items()})
+        scaled = result.settings["scale"]
+        whole = Scale(np.array(scaled["offset"]), np.array(scaled["gain"]))
         image = np.array(result.image)
         for frame in {fit.frame for fit in result.fits}:
             base, detail, shown = (axes.take(array, frame) for array in (result.estimate, result.residual, image))

@@ -30,6 +30,7 @@ class Guided:
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
     denoises: ClassVar[bool] = True
+    stabilises: ClassVar[bool] = True
 
     guide: Annotated[
         Image | None, {"tooltip": "Another image of the scene, with the same pixels: brighter or sharper"}

@@ -27,6 +27,7 @@ class Inpaint(Checked):
     stop: ClassVar[StoppingRule] = HeldOut(ceiling=2500)
     noise: ClassVar[NoiseLaw | None] = None
     floor: ClassVar[float | None] = None
+    stabilises: ClassVar[bool] = False
     fills: ClassVar[bool] = True
 
     mask: Annotated[Mask | None, {"label": "missing pixels", "tooltip": "Non-zero marks what is to be filled"}] = None

@@ -56,6 +56,7 @@ class SuperResolve(Checked):
     fills: ClassVar[bool] = False
     keeps_known: ClassVar[bool] = False
     denoises: ClassVar[bool] = False
+    stabilises: ClassVar[bool] = False
     caution: ClassVar[str] = (
         "Detail finer than the measurement is invented by the prior: not for quantification, and no evidence of what "
         "is there"

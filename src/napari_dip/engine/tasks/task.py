@@ -37,6 +37,8 @@ class Task(Protocol):
         these, and all where it is empty, keep the measurement's grid.
     denoises : bool
         Whether the result is what was measured less its noise: of nothing else a standard deviation is told.
+    stabilises : bool
+        Whether values may be stretched by a curve under which noise is as strong everywhere: y = x + noise alone.
     caution : str
         What a result must not be taken for, in words; empty where there is nothing to say.
     """
@@ -61,6 +63,8 @@ class Task(Protocol):
     def factors(self) -> tuple[float, ...]: ...
     @property
     def denoises(self) -> bool: ...
+    @property
+    def stabilises(self) -> bool: ...
     @property
     def caution(self) -> str: ...
     def problem(self, y: Tensor) -> Problem:
