@@ -30,6 +30,8 @@ class Finer:
     fills: ClassVar[bool] = False
     floor: ClassVar[None] = None
     keeps_known: ClassVar[bool] = False
+    denoises: ClassVar[bool] = False
+    stabilises: ClassVar[bool] = False
     factors: ClassVar[tuple[float, ...]] = (2.0, 3.0)
     caution: ClassVar[str] = "not measured"
 
