@@ -16,7 +16,7 @@ from napari_dip.engine.noise import NoiseLaw, NoiseRecord, VarianceMap, record_o
 from napari_dip.engine.problem import Array
 from napari_dip.engine.stabilising import Curve
 
-WIDE = 2.0  # times the variance in dark places: where it is more in bright ones, values are stretched
+WIDE = 6.0  # times the variance in dark places: where it is more in bright ones, values are stretched
 SIDE = 8  # px, of the blocks whose means say how dark and bright
 DARK, BRIGHT = 0.01, 0.99  # quantiles of the blocks
 FEWEST = 50  # blocks
