@@ -20,16 +20,18 @@ WIDE = 6.0  # times the variance in dark places: where it is more in bright ones
 SIDE = 8  # px, of the blocks whose means say how dark and bright
 DARK, BRIGHT = 0.01, 0.99  # quantiles of the blocks
 FEWEST = 50  # blocks
+SURE = 0.25  # of the variance in dark places: what the law says of the darkest block is believed down to that
 MOST = 8  # frames that are looked at
 
 Marks = npt.NDArray[np.bool_]
 
 
 class _Light(NamedTuple):
-    """How dark and how bright a channel is in places, and its largest value."""
+    """How dark and how bright a channel is in places, its darkest block, and its largest value."""
 
     dark: float
     bright: float
+    darkest: float
     largest: float
 
 
@@ -61,7 +63,8 @@ def curves_of(
         if not (slope > 0 and dark > 0):
             return ()
         is_wide |= bright > WIDE * dark
-        curves.append(Curve(float(slope), float(at_zero), light.dark, light.largest))
+        is_sure = slope * light.darkest + at_zero > SURE * dark  # the law is less so towards the dark
+        curves.append(Curve(float(slope), float(at_zero), light.darkest if is_sure else light.dark, light.largest))
     return tuple(curves) if is_wide else ()
 
 
@@ -111,8 +114,11 @@ def _lights(values: list[Array], known: list[Marks], *, together: bool) -> list[
         levels = np.concatenate(means)
         if len(levels) < FEWEST:
             return None
-        lights.append(_Light(float(np.quantile(levels, DARK)), float(np.quantile(levels, BRIGHT)), largest))
+        dark, bright = np.quantile(levels, (DARK, BRIGHT)).tolist()
+        lights.append(_Light(dark, bright, float(levels.min()), largest))
     if together:
-        of_all = _Light(*(pick(part) for pick, part in zip((min, max, max), zip(*lights, strict=True), strict=True)))
+        of_all = _Light(
+            *(pick(part) for pick, part in zip((min, max, min, max), zip(*lights, strict=True), strict=True))
+        )
         lights = [of_all] * len(lights)
     return lights
