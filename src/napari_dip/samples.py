@@ -187,6 +187,36 @@ SAMPLES: tuple[Callable[[int], Sample], ...] = (
 )
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A sample and the task that it is for.
+
+    Attributes
+    ----------
+    title : str
+    layers : callable
+        Gives its layers; the last image is the one to restore.
+    task : Task
+        Without what layers supply.
+    """
+
+    title: str
+    layers: Callable[[], list[LayerDataTuple]]
+    task: dip.Task
+
+
+TRIALS = (
+    Trial("Cell in dim light", micrograph_layers, dip.Denoise()),
+    Trial("Hubble deep field", deep_field_layers, dip.Denoise()),
+    Trial("Scratched moon", scratched_moon_layers, dip.Inpaint()),
+    Trial("Coins with large pixels", coarse_coins_layers, dip.SuperResolve(4.0)),
+    Trial("Portrait without flash", without_flash_layers, dip.Guided()),
+    Trial("Deep field through the air", blurred_stars_layers, dip.Deconvolve(model=dip.MoffatPSF(5.0, beta=3.0))),
+    Trial("Cat after JPEG", compressed_cat_layers, dip.Deblock()),
+    Trial("Hazy moon", hazy_moon_layers, dip.Enhance(amount=2.0, size=12.0)),
+)
+
+
 def _layers(sample: Sample) -> list[LayerDataTuple]:
     layers: list[LayerDataTuple] = [(sample.image, {"name": sample.name, "rgb": sample.image.ndim == 3}, "image")]
     if sample.guide is not None:

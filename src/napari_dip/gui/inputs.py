@@ -206,6 +206,17 @@ class Inputs(QWidget):
             task = dataclasses.replace(task, frames=None)
         self.task_edit.value = task
 
+    def take(self, layers: list[Any]) -> None:
+        """Choose among layers: the last image is restored, the first guides it, labels mark what is missing."""
+        images = [layer for layer in layers if type(layer) is Image]
+        self.image.layer = images[-1]
+        for layer in layers:
+            if type(layer) is Labels:
+                self.labels.layer = layer
+        for row, kind in image_fields(self.task_edit.chosen):
+            if kind is not Role.KERNEL and images[0] is not images[-1]:
+                self.others[self.task_edit.chosen, row.name].layer = images[0]
+
     # ------------------------------------------------------------------ what is said about it
 
     def place(self) -> str:

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 import napari_dip as dip
+from napari_dip import samples
 from napari_dip.gui.advice import Advice, Need
 from napari_dip.gui.form import words
 from napari_dip.gui.inputs import Inputs
@@ -32,6 +33,7 @@ from napari_dip.gui.plots import ScorePlot
 from napari_dip.gui.recalling import RecallButton
 from napari_dip.gui.session import ENDED, Session, State
 from napari_dip.gui.spectra import Curves
+from napari_dip.gui.trying import SampleButton, opened
 from napari_dip.gui.worker import Request, Tick
 
 COLOURS = {"warning": ("#ffb14a", "#a34e00"), "error": ("#ff8a80", "#b3261e")}  # in a dark and a light theme
@@ -66,6 +68,7 @@ class DeepImagePrior(QWidget):
         self.pause_button.clicked.connect(self.toggle_pause)
         self.stop_button.clicked.connect(self.stop)
         self.recall_button.chosen.connect(self.recall)
+        self.sample_button.chosen.connect(self.try_sample)
         self.cite_button.clicked.connect(self.copy_methods)
         self.use_button.clicked.connect(self.use_iteration)
         for picked in (self.plot.picked, self.curves.bands.picked):
@@ -81,7 +84,7 @@ class DeepImagePrior(QWidget):
         self.pause_button.setToolTip("Hold the run where it is, and go on later")
         self.stop_button = QPushButton("Stop")
         self.stop_button.setToolTip("End the run now and keep the best result so far")
-        self.recall_button = RecallButton(self.viewer)
+        self.recall_button, self.sample_button = RecallButton(self.viewer), SampleButton()
         self.place = _line("What will be restored, or what is missing before a run can start")
         self.advice, self.need = Advice(), Need()
         self.bar = QProgressBar()
@@ -105,7 +108,10 @@ class DeepImagePrior(QWidget):
         column.addWidget(self.inputs)
         column.addWidget(_rule())
         column.addWidget(self.options)
-        column.addWidget(self.recall_button)
+        menus = QHBoxLayout()
+        menus.addWidget(self.recall_button)
+        menus.addWidget(self.sample_button)
+        column.addLayout(menus)
         column.addStretch(1)
         self.area = QScrollArea()
         self.area.setWidget(inner)
@@ -217,6 +223,15 @@ class DeepImagePrior(QWidget):
             self.options.recall(recipe, None if layer is None else saturation(layer))
             lacks = ", ".join(recipe.arrays)
             self.message.setText(f"Settings are back; choose yourself: {lacks}." if lacks else "Settings are back.")
+        self.inputs.check()
+
+    def try_sample(self, trial: samples.Trial) -> None:
+        """Open a sample and set its task: Run does the rest."""
+        layers = opened(trial, self.viewer)
+        self.inputs.refresh()
+        self.inputs.recall(trial.task)
+        self.inputs.take(layers)
+        self.message.setText("Run restores it.")
         self.inputs.check()
 
     def toggle_pause(self) -> None:
