@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from small import fast
@@ -33,3 +34,12 @@ def test_two_clicks_lead_to_a_run_of_the_right_task(docked: DeepImagePrior, ends
     image = [about["name"] for _, about, kind in trial.layers() if kind == "image"][-1]
     assert docked.session is not None
     assert any(name.startswith(f"{image} – {trial.task.done}") for name in (one.name for one in docked.viewer.layers))
+
+
+def test_the_docks_own_way_into_a_viewer_does_too(make_napari_viewer: Any) -> None:
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Deep image prior")
+    widget.sample_button.offered.actions()[4].trigger()
+    assert widget.inputs.image.layer is viewer.layers["portrait, no flash"]
+    assert widget.inputs.others[dip.Guided, "guide"].layer is viewer.layers["with flash"]
+    assert widget.run_button.isEnabled(), widget.message.text()

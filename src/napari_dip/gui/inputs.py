@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QWidget
 
@@ -206,7 +207,7 @@ class Inputs(QWidget):
             task = dataclasses.replace(task, frames=None)
         self.task_edit.value = task
 
-    def take(self, layers: list[Any]) -> None:
+    def take(self, layers: Sequence[Layer]) -> None:
         """Choose among layers: the last image is restored, the first guides it, labels mark what is missing."""
         images = [layer for layer in layers if type(layer) is Image]
         self.image.layer = images[-1]

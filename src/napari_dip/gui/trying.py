@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from napari.layers import Layer
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QAction  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QMenu, QPushButton
@@ -31,7 +32,9 @@ class SampleButton(QPushButton):
         self.offered.addAction(action)
 
 
-def opened(trial: samples.Trial, viewer: Any) -> list[Any]:
+def opened(trial: samples.Trial, viewer: Any) -> list[Layer]:
     """Add the layers of a sample to a viewer and return them; the last image is the one to restore."""
-    add = {"image": viewer.add_image, "labels": viewer.add_labels}
-    return [add[kind](values, **about) for values, about, kind in trial.layers()]
+    found = [Layer.create(*data) for data in trial.layers()]
+    for layer in found:
+        viewer.add_layer(layer)
+    return found  # what a viewer returns to a plugin is a proxy of a layer
