@@ -342,6 +342,22 @@ def test_a_run_whose_bounds_follow_noise_that_is_told_from_the_image_goes_throug
     assert result.fits[0].ended == "reached 40 steps"
 
 
+def test_a_run_whose_bounds_follow_held_out_pixels_alone_goes_through_its_last_phase():
+    scene = (torch.linspace(0, 6, 64).sin() * torch.linspace(0, 5, 64).cos()[:, None]).numpy()
+    missing = torch.rand(64, 64, generator=generator()).numpy() < 0.5
+    control = dip.SpectralControl(1.0, adapt=True)
+    prior = dip.Prior(dip.Decoder(width=8, depth=2, control=control), dip.Fourier(channels=3))
+    result = dip.restore(scene, dip.Inpaint(missing), prior, dip.HeldOut(floor=20, ceiling=40, patience=20))
+    assert result.fits[0].revealed > 0
+
+
+def test_the_power_begins_with_the_first_residual():
+    problem = dip.Problem(torch.zeros(1, 16, 16), (1, 32, 32), forward=lambda x: x[:, ::2, ::2], is_image=False)
+    following = follower([Cap(1.0, adapts=True)], problem, whole=None, seed=0)
+    following.follow(torch.full((1, 16, 16), 0.03))
+    assert float(following.power) == pytest.approx(9e-4, rel=1e-4)
+
+
 def test_where_neither_noise_nor_pixels_tell_bounds_stay_as_they_are():
     y = torch.rand(1, 20, 20, generator=generator())
     control = dip.SpectralControl(1.0, adapt=True)

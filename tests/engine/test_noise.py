@@ -59,6 +59,19 @@ def test_shot_noise_grows_with_the_light_as_it_was_made_to():
     assert np.allclose(model.variance(levels), gain * levels + read**2, rtol=0.12)
 
 
+@pytest.mark.parametrize("decades", [1.0, 2.0])
+def test_shot_noise_of_a_small_image_is_told_too(decades):
+    found = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        field = gaussian_filter(rng.normal(size=(64, 64)), 5)
+        clean = 10 ** (1 + decades * (field - field.min()) / np.ptp(field))
+        noisy = rng.poisson(clean) + rng.normal(0, 3, clean.shape)
+        model = estimate_noise(torch.from_numpy(noisy.astype(np.float32))[None])
+        found.append(float(model.mean / (clean + 9).mean()) ** 0.5)
+    assert np.mean(found) == pytest.approx(1, abs=0.12)
+
+
 def test_each_channel_has_its_own_noise():
     rng = np.random.default_rng(0)
     noisy = np.stack([smooth() + rng.normal(0, sigma, (160, 160)) for sigma in (0.02, 0.2)])

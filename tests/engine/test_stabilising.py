@@ -127,3 +127,45 @@ def test_its_standard_deviation_is_small_where_the_light_is_faint():
     assert faint < 0.3 * bright
     error = np.abs(result.image - clean)
     assert 0.5 < float((error < 1.96 * result.std).mean()) < 1
+
+
+def test_one_wild_value_costs_no_memory():
+    _, noisy = wide()
+    noisy[5, 5] = 1e20
+    (curve,) = curves(noisy, dip.PoissonGaussian(1.0, 3.0))
+    nodes, corrections = curve._table
+    assert len(nodes) < 10_000
+    assert corrections[-1] == pytest.approx(0.25, abs=0.01)
+    assert curve.unstretch(curve.stretch(np.array(1e9))) == pytest.approx(1e9, rel=1e-6)
+
+
+def test_a_blank_frame_in_the_middle_does_not_keep_the_others_from_it():
+    _, noisy = wide(128)
+    stack = np.stack([noisy] * 5)
+    stack[2] = np.nan
+    assert len(curves(stack, letters="TYX")) == 1
+
+
+def test_counts_on_a_black_ground_are_stretched():
+    rng = np.random.default_rng(0)
+    clean = np.zeros((96, 96))
+    clean[30:60, 30:60] = 400
+    noisy = rng.poisson(clean).astype(np.float32)
+    (curve,) = curves(noisy, dip.Poisson(1.0))
+    assert curve.dark == 0
+    result = dip.restore(noisy, dip.Denoise(noise=dip.Poisson(1.0)), preset="quick")
+    assert np.abs(result.image[:20]).max() < 0.5
+    assert result.image[35:55, 35:55].mean() == pytest.approx(400, abs=2)
+
+
+def test_a_series_that_has_white_noise_has_it_when_stretched():
+    rng = np.random.default_rng(0)
+    field = gaussian_filter(rng.normal(size=(128, 128)), 6)
+    clean = 10 ** (2 + 2 * (field - field.min()) / np.ptp(field))
+    texture = gaussian_filter(rng.normal(size=clean.shape), 0.7)
+    clean *= np.exp(0.2 * texture / texture.std())
+    stack = rng.poisson(np.stack([clean] * 3)) + rng.normal(0, 3, (3, *clean.shape))
+    result = dip.restore(stack.astype(np.float32), dip.Denoise(), axes="TYX", max_steps=3)
+    assert result.settings["stretched"]
+    assert {fit.reach for fit in result.fits} == {(0, 0)}
+    assert result.fits[0].noise.source == "told from 3 frames"

@@ -154,6 +154,7 @@ class _Pilot:
     def __init__(self, truth, y, response, error):
         self.response, self.estimate, self.guide = response, truth + error, truth + error
         self.target, self.target_noise = y, 1.0
+        self.known = torch.ones_like(y, dtype=torch.bool)
         self.held = torch.zeros_like(y, dtype=torch.bool)
         self.held[:, ::10] = True
         self.noise = self
@@ -170,8 +171,7 @@ def test_held_out_pixels_that_err_by_far_more_raise_it(hidden_error, is_raised):
     small = 0.1 * torch.randn((2, *truth.shape), generator=draw)
     common = hidden_error * torch.randn(truth.shape, generator=draw)  # all of them have it: nothing differs by it
     pilot = _Pilot(truth, y, 0.1 * torch.randn(truth.shape, generator=draw), common)
-    known = torch.ones_like(truth, dtype=torch.bool)
-    spread = spread_of(pilot, truth + common + small, truth + common, truth + common, (0.5, 0.5), known)
+    spread = spread_of(pilot, truth + common + small, truth + common, truth + common, (0.5, 0.5))
     assert (float(spread.variance.mean()) > 1) == is_raised
 
 
@@ -181,9 +181,8 @@ def test_what_was_measured_is_no_less_certain_than_its_measurement_and_what_is_m
     y = truth + torch.randn(truth.shape, generator=draw)
     outputs = 20 * torch.randn((2, *truth.shape), generator=draw)  # fits that are far from their end
     pilot = _Pilot(truth, y, 0.1 * torch.randn(truth.shape, generator=draw), 0 * truth)
-    known = torch.ones_like(truth, dtype=torch.bool)
-    known[..., 50:] = False
-    variance = spread_of(pilot, outputs, outputs.mean(0), truth, (1.0, 1.0), known).variance
+    pilot.known[..., 50:] = False
+    variance = spread_of(pilot, outputs, outputs.mean(0), truth, (1.0, 1.0)).variance
     assert float(variance[..., :40].max()) < 1.3
     assert float(variance[..., 60:].min()) > 10
 

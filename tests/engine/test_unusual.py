@@ -232,6 +232,7 @@ def test_a_plane_marks_what_is_missing_in_all_planes_of_a_volume():
         ({"dtype": "uint8"}, ValueError, "dtype='uint8' is neither"),
         ({"max_steps": 0}, ValueError, "max_steps=0: it must be a whole number, at least 1"),
         ({"max_steps": 1.5}, ValueError, "max_steps=1.5: it must be a whole number, at least 1"),
+        ({"max_steps": True}, ValueError, "max_steps=True: it must be a whole number"),
         ({"max_seconds": "10"}, ValueError, "max_seconds='10': it must be at least 0"),
         ({"max_seconds": -1.0}, ValueError, "max_seconds=-1.0"),
         ({"each": "Q"}, ValueError, "Q is no axis of an image with the axes YX"),

@@ -45,26 +45,30 @@ def curves_of(
     image, axes, missing, scale
         The source, with all channels of a frame together, and its linear scale.
     law : NoiseLaw, optional
-        In the image's units; None: told from frames, `series`, or else from the image's middle frame.
+        In the image's units; None: told from frames, `series`, or else from the frame of which most is known.
     """
-    frames = list(axes.frames())
-    chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, MOST).astype(int))]
-    values = [axes.take(image, frame) for frame in chosen]
-    known = [~missing.find(one, frame) for one, frame in zip(values, chosen, strict=True)]
-    laws = _laws(values[len(values) // 2], known[len(known) // 2], scale, law, series)
-    lights = _lights(values, known, together=axes.is_colour)
-    if laws is None or lights is None:
+    if isinstance(law, VarianceMap) or (law is not None and not law.slope > 0):
         return ()
+    looked = _look(image, axes, missing)
+    laws = None if looked is None else _laws(looked, scale, law, series)
+    if looked is None or laws is None:
+        return ()
+    lights = looked.lights
     if axes.is_colour:  # one curve, as one scale
         laws = [tuple(np.mean(laws, 0).tolist())] * len(laws)
+        parts = zip(*lights, strict=True)
+        lights = [_Light(*(pick(part) for pick, part in zip((min, max, min, max), parts, strict=True)))] * len(lights)
     curves, is_wide = [], False
     for (slope, at_zero), light in zip(laws, lights, strict=True):
-        dark, bright = slope * light.dark + at_zero, slope * light.bright + at_zero
-        if not (slope > 0 and dark > 0):
+        if not slope > 0:
+            return ()
+        start = light.dark if law is None else max(light.dark, -at_zero / slope)  # where a given law begins
+        dark, bright = slope * start + at_zero, slope * light.bright + at_zero
+        if not bright > 0 or (law is None and not dark > 0):
             return ()
         is_wide |= bright > WIDE * dark
-        is_sure = slope * light.darkest + at_zero > SURE * dark  # the law is less so towards the dark
-        curves.append(Curve(float(slope), float(at_zero), light.darkest if is_sure else light.dark, light.largest))
+        is_sure = slope * light.darkest + at_zero > SURE * dark > 0  # the law is less so towards the dark
+        curves.append(Curve(float(slope), float(at_zero), light.darkest if is_sure else start, light.largest))
     return tuple(curves) if is_wide else ()
 
 
@@ -85,40 +89,50 @@ def unstretched(record: NoiseRecord, curves: tuple[Curve, ...], light: Array, kn
     return NoiseRecord(slope, at_zero, sigma, record.source)
 
 
+class _Look(NamedTuple):
+    """What some frames show: the light of each channel, and the frame of which most is known."""
+
+    lights: list[_Light]
+    values: Array
+    known: Marks
+
+
+def _look(image: Any, axes: Axes, missing: Missing) -> _Look | None:
+    """Return what up to `MOST` frames show, one after the other; None where too little is known."""
+    frames = list(axes.frames())
+    chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, MOST).astype(int))]
+    means: list[list[Array]] = [[] for _ in range(axes.channels)]
+    largest, most, best = [-np.inf] * axes.channels, -1, None
+    for frame in chosen:
+        values = axes.take(image, frame)
+        known = ~missing.find(values, frame)
+        for channel, (plane, sure) in enumerate(zip(values.astype(np.float32), known, strict=True)):
+            filled = torch.from_numpy(np.where(sure, plane, 0))
+            means[channel].append(block_means(filled, torch.from_numpy(sure), SIDE, len(HIGH_PASS)).double().numpy())
+            largest[channel] = max(largest[channel], float(plane.max(initial=-np.inf, where=sure)))
+        if int(known.sum()) > most:
+            most, best = int(known.sum()), (values, known)
+    lights = []
+    for parts, top in zip(means, largest, strict=True):
+        levels = np.concatenate(parts)
+        if len(levels) < FEWEST:
+            return None
+        dark, bright = np.quantile(levels, (DARK, BRIGHT)).tolist()
+        lights.append(_Light(dark, bright, float(levels.min()), top))
+    return None if best is None else _Look(lights, *best)
+
+
 def _laws(
-    values: Array, known: Marks, scale: Scale, law: NoiseLaw | None, series: SeriesNoise | None
+    looked: _Look, scale: Scale, law: NoiseLaw | None, series: SeriesNoise | None
 ) -> list[tuple[float, float]] | None:
     """Return slope and variance at zero of each channel's noise; None where it cannot be told, or is correlated."""
     if law is not None:
-        return None if isinstance(law, VarianceMap) else [(law.slope, law.at_zero)] * len(values)
-    y, sure = torch.from_numpy(scale.apply(values, known)), torch.from_numpy(known)
-    told = series.noise if series else estimate_noise(y, sure)
+        return [(law.slope, law.at_zero)] * len(looked.values)
+    told = series.noise if series else None
+    if told is None:
+        y = torch.from_numpy(scale.apply(looked.values, looked.known))
+        told = estimate_noise(y, torch.from_numpy(looked.known))
     if told is None or told.correlation is not None:
         return None
     record = record_of(told, offset=scale.offset, gain=scale.gain, source="")
     return list(zip(record.slope, record.at_zero, strict=True))
-
-
-def _lights(values: list[Array], known: list[Marks], *, together: bool) -> list[_Light] | None:
-    """Return how dark and bright each channel is in places, all alike if `together`; None where too little is known."""
-    lights = []
-    for channel in range(len(values[0])):
-        means, largest = [], -np.inf
-        for one, sure in zip(values, known, strict=True):
-            plane, marks = one[channel].astype(np.float32), sure[channel]
-            told = block_means(
-                torch.from_numpy(np.where(marks, plane, 0)), torch.from_numpy(marks), SIDE, len(HIGH_PASS)
-            )
-            means.append(told.double().numpy())
-            largest = max(largest, float(plane[marks].max(initial=-np.inf)))
-        levels = np.concatenate(means)
-        if len(levels) < FEWEST:
-            return None
-        dark, bright = np.quantile(levels, (DARK, BRIGHT)).tolist()
-        lights.append(_Light(dark, bright, float(levels.min()), largest))
-    if together:
-        of_all = _Light(
-            *(pick(part) for pick, part in zip((min, max, min, max), zip(*lights, strict=True), strict=True))
-        )
-        lights = [of_all] * len(lights)
-    return lights

@@ -138,13 +138,14 @@ def _high_pass(known: Tensor) -> Tensor:
 def _line(blocks: _Blocks) -> tuple[float, float, float]:
     """Return gain, floor and mean of the variance as a robust linear function of the intensity."""
     light, finest, detail, white = blocks
-    levels = max(1, min(MOST_LEVELS, len(light) // (FEWEST if detail is None else ENOUGH_CALM)))
+    are_many = detail is not None and len(light) >= 2 * ENOUGH_CALM
+    levels = max(1, min(MOST_LEVELS, len(light) // (ENOUGH_CALM if are_many else FEWEST)))
     chunks = light.argsort().tensor_split(levels)
     x = torch.stack([light[chunk].mean() for chunk in chunks]).double()
     v = torch.stack([finest[chunk].quantile(QUANTILE) / white for chunk in chunks]).double()
     slope, at_zero = _robust_line(x, v, torch.ones_like(v))
     for turn in range(ROUNDS):
-        if detail is None:
+        if detail is None or levels == 1:  # calm blocks of all intensities would be dark ones
             break
         relative = detail / (slope * light + at_zero).clamp(min=_tiny(v))
         chosen = [_calm(chunk, relative, BUSY if turn else 0.0) for chunk in chunks]

@@ -41,7 +41,7 @@ class Follower(nn.Module):
     held: Tensor  # the same for the error of what is held out
     best: Tensor  # least error of held-out pixels so far, 0-d; as the rest in units of the noise's variance
     wanted: Tensor  # power of the residual where bounds stay
-    power: Tensor  # running mean of the residual's power
+    power: Tensor  # running mean of the residual's power; negative: there is none yet
     improves: Tensor  # 1 where there is no noise to be told and the last look was the best: bounds widen
 
     def __init__(self, caps: list[Cap], problem: Problem, law: NoiseModel | None, held: Tensor):
@@ -53,7 +53,7 @@ class Follower(nn.Module):
         unit = law.variance(problem.y).clamp(min=LEAST) if law is not None and is_even else 1.0
         for name, of in (("known", problem.known() & ~held), ("held", held)):
             self.register_buffer(name, of / (of.sum().clamp(min=1) * shown * unit), persistent=False)
-        start = {"best": torch.inf, "wanted": 1.0, "power": 1.0, "improves": float(law is None)}
+        start = {"best": torch.inf, "wanted": 1.0, "power": -1.0, "improves": float(law is None)}
         for name, value in start.items():
             self.register_buffer(name, torch.tensor(value, device=held.device))
 
@@ -66,9 +66,11 @@ class Follower(nn.Module):
     def follow(self, predicted: Tensor) -> None:
         """Take in the prediction of a step, and narrow or widen the bounds by a little."""
         power = self.error(predicted, self.known)
-        self.power.lerp_(power, SMOOTHING)
+        self.power.copy_(torch.where(self.power < 0, power, self.power.lerp(power, SMOOTHING)))
         excess = (power / self.wanted).clamp(min=1e-6).log().clamp(-1, 1)
-        change = (PACE * torch.where(self.improves > 0, 1.0, excess)).exp()
+        if not self.knows_noise:  # held-out pixels alone decide; once they are shown, what they said before
+            excess = torch.where(self.improves > 0, 1.0, excess) if self.judges else excess * self.best.isfinite()
+        change = (PACE * excess).exp()
         for cap in self.caps:
             cap.slack.mul_(change).clamp_(NARROWEST, WIDEST)
 
@@ -115,7 +117,7 @@ def follower(
     held = torch.zeros_like(problem.known())
     if problem.is_judged_by_pixels and (law is None or law.correlation is None):  # else neighbours tell, noise and all
         held = _held_out(problem, whole, seed) if starts or whole is None else held
-    if law is None and not bool(held.any()):
+    if law is None and not bool(held.any()) and (starts or not problem.is_judged_by_pixels):
         return None
     return Follower(caps, problem, law.to(held.device) if law else None, held)
 

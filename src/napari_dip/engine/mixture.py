@@ -133,8 +133,7 @@ class Mixture:
         if self.pilot is None or self.no_std:
             return None
         outputs = torch.stack([member.output for member in self.kept])
-        known = self.problem.known()
-        return spread_of(self.pilot, outputs, self.average(), self.unseen(), self.weights(), known)
+        return spread_of(self.pilot, outputs, self.average(), self.unseen(), self.weights())
 
     def uncertainty(self, mean: Tensor, draws: int, seed: int) -> tuple[Tensor | None, Tensor | None]:
         """Return the estimate's standard deviation, (C, *spatial), and some images that differ by it if asked for."""

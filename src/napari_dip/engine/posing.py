@@ -45,7 +45,7 @@ def posed(run: Run, frame: Frame, scale: Scale) -> Problem:
         floor = torch.from_numpy((run.task.floor - scale.offset) / scale.gain).float()
         problem = dataclasses.replace(problem, floor=floor)
     law = law_of(run.task.noise, run.axes, frame)
-    sure = torch.from_numpy(known)
+    sure, told = torch.from_numpy(known), None
     if law is None:
         if run.series is None or problem.noise is not None or not problem.is_image:
             return problem
@@ -57,6 +57,8 @@ def posed(run: Run, frame: Frame, scale: Scale) -> Problem:
     measured = problem.y if problem.is_image else y
     law = Gaussian(1.0) if scale.curves or law is None else law  # stretched values have it
     noise = model_of(law, measured, sure, offset=scale.offset, gain=scale.gain)
+    if told is not None:  # frames know better than one of them how far it reaches
+        noise = dataclasses.replace(noise, correlation=told.correlation)
     if isinstance(problem.likelihood, NoiseWeighted):
         problem = dataclasses.replace(problem, likelihood=NoiseWeighted(noise))
     return dataclasses.replace(problem, noise=noise)

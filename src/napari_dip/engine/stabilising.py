@@ -12,6 +12,8 @@ from napari_dip.engine.problem import Array
 
 OFFSET = 3 / 8  # squared gains that are added to the variance: Anscombe's
 COUNTS, FEW = 200, 50  # of electrons: those summed over, and from how many on two terms of a series are enough
+LEAST = 0.05  # electrons, of which the table knows
+MANY = 1e4  # electrons, from which on the correction stays
 STEP = 0.1  # standard deviations between the nodes of the table
 BELOW = 20.0  # standard deviations under the dark level, to which the table goes
 
@@ -30,7 +32,7 @@ class Curve:
     slope, at_zero : float
         Of the noise's variance, in the image's units; the slope is positive.
     dark, bright : float
-        Intensities between which the image lies; the variance at `dark` is positive.
+        Intensities between which the image lies; the variance at `dark` is not negative.
     """
 
     slope: float
@@ -69,9 +71,10 @@ class Curve:
     @cached_property
     def _table(self) -> tuple[Doubles, Doubles]:
         """Return means of stretched values, and what has to be added to the plain inverse of each."""
-        plain = np.arange(-BELOW, float(self.stretch(np.array(self.bright))) + BELOW, STEP)
+        many = (MANY * self.slope**2 - self.at_zero) / self.slope  # brighter, the correction is as good as constant
+        plain = np.arange(-BELOW, float(self.stretch(np.array(min(self.bright, max(many, self.dark))))) + BELOW, STEP)
         means = self._inverse(plain)
-        least = self.slope * self.dark + self.at_zero
+        least = max(self.slope * self.dark + self.at_zero, LEAST * self.slope**2)
         counts = np.maximum(self.slope * means + self.at_zero, least) / self.slope**2  # all noise taken for shot noise
         stretched = plain - 1 / (4 * np.sqrt(counts)) - 1 / (8 * counts**1.5)
         few = counts < FEW

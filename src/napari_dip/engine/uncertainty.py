@@ -76,9 +76,7 @@ def why_no_std(fits: int, *, has_pilot: bool, is_judged: bool = True, is_correla
     return "there is one fit only, and no other one to compare it with" if fits < 2 else ""
 
 
-def spread_of(
-    pilot: Pilot, outputs: Tensor, mean: Tensor, unseen: Tensor, weights: tuple[float, ...], known: Tensor
-) -> Spread:
+def spread_of(pilot: Pilot, outputs: Tensor, mean: Tensor, unseen: Tensor, weights: tuple[float, ...]) -> Spread:
     """Return the spread of what a pilot and several fits make together.
 
     Three things tell of the error: how the pilot follows a change of the measurement as strong as its noise; by how
@@ -96,8 +94,6 @@ def spread_of(
         Their sum by their shares, and that of what they gave before they saw the held-out elements, (C, *spatial).
     weights : tuple of float
         The pilot's weight in each band.
-    known : Tensor
-        Which elements were measured, (C, *spatial).
     """
     each = (2 / (len(outputs) - 1)) ** 0.5
     fields = [FROM_NOISE**0.5 * _weighted(pilot.response, weights)]
@@ -106,9 +102,9 @@ def spread_of(
     fields.append(FROM_METHODS**0.5 * (mean - pilot.estimate))
     spread = Spread(torch.stack(fields))
     excess = spread.variance / pilot.noise.variance(pilot.estimate).clamp(min=TINY)
-    spread = Spread(spread.fields / torch.where(known, excess, 1.0).clamp(min=1).sqrt())
-    residual = (pilot.target - _mixed(mean, pilot.estimate, weights))[known].square()
-    noise = pilot.target_noise * pilot.noise.variance(pilot.estimate)[known].clamp(min=TINY)
+    spread = Spread(spread.fields / torch.where(pilot.known, excess, 1.0).clamp(min=1).sqrt())
+    residual = (pilot.target - _mixed(mean, pilot.estimate, weights))[pilot.known].square()
+    noise = pilot.target_noise * pilot.noise.variance(pilot.estimate)[pilot.known].clamp(min=TINY)
     most = max(1.0, float((residual / noise).mean()))  # in units of the noise's variance
     return Spread(spread.fields * _raised(spread.variance, pilot, unseen, weights, most) ** 0.5)
 
