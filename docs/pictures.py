@@ -256,7 +256,7 @@ def span(truth: np.ndarray) -> tuple[float, float]:
 
 def decibels(sample: samples.Sample, image: np.ndarray) -> float:
     """Return the peak signal-to-noise ratio of an image, the peak being the range of the truth."""
-    return float(10 * np.log10(np.ptp(sample.truth) ** 2 / np.mean((image.astype(float) - sample.truth) ** 2)))
+    return float(10 * np.log10(float(np.ptp(sample.truth)) ** 2 / np.mean((image.astype(float) - sample.truth) ** 2)))
 
 
 def plotted(steps: list[int], scores: list[float], errors: list[float]) -> np.ndarray:
