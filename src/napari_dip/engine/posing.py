@@ -49,9 +49,8 @@ def posed(run: Run, frame: Frame, scale: Scale) -> Problem:
     if law is None:
         if run.series is None or problem.noise is not None or not problem.is_image:
             return problem
-        told = run.series.of(
-            run.axes, frame, torch.from_numpy(run.linear.of(run.axes, frame).apply(values, known)), sure
-        )
+        linear = torch.from_numpy(run.linear.of(run.axes, frame).apply(values, known)) if scale.curves else problem.y
+        told = run.series.of(run.axes, frame, linear, sure)
         if not scale.curves or told is None:
             return dataclasses.replace(problem, noise=told)
     measured = problem.y if problem.is_image else y

@@ -54,7 +54,7 @@ class Curve:
 
     def steepness(self, stretched: Array) -> Doubles:
         """Return by how much the intensity grows with the stretched value."""
-        return np.maximum(self.slope / 2 * np.maximum(stretched, 0) + self._root, self._root)
+        return self.slope / 2 * np.maximum(stretched, 0) + self._root
 
     def _inverse(self, stretched: Doubles) -> Doubles:
         raised = np.square(self.steepness(stretched))
