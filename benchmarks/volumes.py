@@ -1,56 +1,92 @@
-"""Volumes whose planes are farther apart than pixels: networks that follow the size of the voxels, and that do not.
+"""Volumes: beside their planes one by one, and with networks that follow the size of the voxels, or do not.
 
-    python benchmarks/volumes.py
-    python benchmarks/volumes.py --shape 8,48,48 --coarse 5 --steps 400 --seeds 2
+    python benchmarks/volumes.py                                  # quick and standard, whole and plane by plane
+    python benchmarks/volumes.py --kinds "no deeper than planes allow,cubes assumed,voxels followed" --steps 500
+    python benchmarks/volumes.py --table                          # what benchmarks/results/volumes.json says
 
-Balls and threads in world units, white noise of 20 % of the range of 100; one network of 24 channels, no pilot. PSNR
-with a peak of 100, of the output that held-out pixels choose. In "no deeper than planes allow" all axes are
-halved until the fewest are 4; in "cubes assumed" the other axes go on; "voxels followed" knows the spacing.
+Balls and threads in world units, white noise of 20 % of the range of 100. PSNR with a peak of 100. The second line is
+one network of 24 channels without a pilot, the output that held-out pixels choose: in "no deeper than planes allow" all
+axes are halved until the fewest are 4; in "cubes assumed" the other axes go on; "voxels followed" knows the spacing.
+Resumable: the JSON is written after each run.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from records import opened, save
 
 import napari_dip as dip
 
 Doubles = npt.NDArray[np.float64]
 
+RESULTS = Path(__file__).parent / "results" / "volumes.json"
 PEAK, NOISE = 100.0, 20.0
 WIDTH, LEVELS = 24, 4
+NETWORKS = ("no deeper than planes allow", "cubes assumed", "voxels followed")
+WAYS = {"whole": "", "planes": "Z"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kinds", default="quick whole,quick planes,standard whole,standard planes")
     parser.add_argument("--shape", default="16,48,48")
     parser.add_argument("--coarse", type=float, default=3.0, help="planes are so many pixels apart")
-    parser.add_argument("--steps", type=int, default=500)
-    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--steps", type=int, default=500, help="of a network alone")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
+    results = opened(options.results, "runs")
+    wanted = itertools.product(map(int, options.seeds.split(",")), options.kinds.split(","))
+    for seed, kind in () if options.table else wanted:
+        key = f"{options.shape}, {options.coarse:g} px apart | {kind} | seed {seed}"
+        if key not in results["runs"]:
+            results["runs"][key] = run(options, kind, seed)
+            save(results, options.results)
+            print(key, results["runs"][key], flush=True)
+    print(table(results["runs"]))
+
+
+def run(options: argparse.Namespace, kind: str, seed: int) -> dict[str, Any]:
+    """Return the PSNR of a volume and of what is restored of it."""
     shape = tuple(map(int, options.shape.split(",")))
-    flat = int(math.log2(min(shape) / 4))
-    kinds = {
-        "no deeper than planes allow": (flat, None),
-        "cubes assumed": (LEVELS, None),
-        "voxels followed": (LEVELS, (options.coarse, 1.0, 1.0)),
+    truth = scene(shape, options.coarse, seed)
+    y = truth + np.random.default_rng(seed + 50).normal(0, NOISE, shape)
+    asked: dict[str, Any] = {"axes": "ZYX", "spacing": (options.coarse, 1.0, 1.0), "seed": seed}
+    if kind in NETWORKS:
+        levels = int(math.log2(min(shape) / 4)) if kind == NETWORKS[0] else LEVELS
+        asked["prior"] = dip.Prior(network=dip.Skip(down=(WIDTH,) * levels, up=WIDTH))
+        asked["stop"] = dip.HeldOut(floor=options.steps, ceiling=options.steps, reveal=0.0)
+        asked["spacing"] = asked["spacing"] if kind == NETWORKS[2] else ()
+    else:
+        preset, way = kind.split()
+        asked |= {"preset": preset, "each": WAYS[way], "spacing": asked["spacing"][len(WAYS[way]) :]}
+    started = time.perf_counter()
+    result = dip.restore(y, **asked)
+    return {
+        "noisy": psnr(y, truth),
+        "restored": psnr(result.estimate, truth),
+        "seconds": round(time.perf_counter() - started),
     }
-    print("| seed | network | PSNR | seconds |\n|---|---|---|---|")
-    for seed in map(int, options.seeds.split(",")):
-        truth = scene(shape, options.coarse, seed)
-        y = truth + np.random.default_rng(seed + 50).normal(0, NOISE, shape)
-        for name, (levels, spacing) in kinds.items():
-            prior = dip.Prior(network=dip.Skip(down=(WIDTH,) * levels, up=WIDTH))
-            rule = dip.HeldOut(floor=options.steps, ceiling=options.steps, reveal=0.0)
-            started = time.perf_counter()
-            result = dip.restore(y, prior=prior, stop=rule, axes="ZYX", spacing=spacing, seed=seed)
-            taken = time.perf_counter() - started
-            error = float(np.mean((result.estimate - truth) ** 2))
-            print(f"| {seed} | {name} | {10 * math.log10(PEAK**2 / error):.2f} | {taken:.0f} |", flush=True)
+
+
+def psnr(x: Doubles, truth: Doubles) -> float:
+    return round(10 * math.log10(PEAK**2 / float(np.mean((x - truth) ** 2))), 3)
+
+
+def table(runs: dict[str, Any]) -> str:
+    lines = ["| volume | kind | seed | noisy | restored | seconds |", "|" + "---|" * 6]
+    for name, one in sorted(runs.items()):
+        lines.append(f"| {name} | {one['noisy']:.2f} | {one['restored']:.2f} | {one['seconds']} |")
+    return "\n".join(lines)
 
 
 def scene(shape: tuple[int, ...], coarse: float, seed: int) -> Doubles:

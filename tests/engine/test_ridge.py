@@ -88,12 +88,6 @@ def test_a_channel_without_noise_stays_as_it_is():
     assert not torch.equal(restored[0], image[0])
 
 
-def test_planes_of_a_volume_are_done_one_by_one():
-    volume = torch.stack([noisy_version(stripes(48)), noisy_version(stripes(48)).flip(2)], 1)
-    restored = nl_ridge(volume, white(0.1), 1)
-    assert torch.equal(restored[:, 1], nl_ridge(volume[:, 1], white(0.1), 1))
-
-
 def test_the_patches_found_are_the_nearest_of_all_in_reach():
     guide = torch.rand(1, 60, 48, generator=torch.Generator().manual_seed(3))
     patch, similar = 5, 7

@@ -17,7 +17,7 @@ from torch import Tensor
 from napari_dip.engine.components import Components, components
 from napari_dip.engine.noise import NoiseModel
 from napari_dip.engine.patches import Pass, Where, Work, extended, folded, over_strips, patches
-from napari_dip.engine.ridge import by_planes
+from napari_dip.engine.planes import by_planes
 
 HARD = Pass(8, 16, stride=3)
 WIENER = Pass(8, 32, stride=3)
@@ -29,7 +29,7 @@ SPLINE = (3, -3, -22, 22, 128, 128, 22, -22, -3, 3)  # / 256: low-pass filter of
 
 
 def collaborative_in_strips(y: Tensor, noise: NoiseModel) -> Work:
-    """Yield after each strip of rows, and return y, (C, *spatial), denoised: of a volume each plane by itself.
+    """Yield after each strip of rows, and return y, (C, *spatial), denoised; alike planes of a volume together.
 
     Parameters
     ----------

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_dip.engine.planes import SMALLEST
 from napari_dip.engine.problem import Problem, identity
-from napari_dip.engine.ridge import SMALLEST, nl_ridge_again
+from napari_dip.engine.ridge import nl_ridge_again
 from napari_dip.engine.variation import total_variation
 
 PASSES = 60  # at most, of an image of so many pixels or fewer; of larger ones in proportion fewer

@@ -14,6 +14,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from napari_dip.engine.modules import memory_format
 from napari_dip.engine.networks import allocate
 from napari_dip.engine.patches import strip_bytes
+from napari_dip.engine.planes import DEEPEST
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Problem
 from napari_dip.engine.tiles import SMALLEST_TILE, count, jitter_places
@@ -118,7 +119,8 @@ def needed(
     fitting = sum(sorted(fits)[-abreast:]) + min(abreast, len(fits)) * IN_FIT * image
     if ahead is None:
         return fitting + IN_FRAME * image + beside
-    making = SOLVING + strip_bytes(shape, ahead.patch[shape[0] > 1]) + ahead.made * image
+    channels = shape[0] * (min(DEEPEST, shape[1]) if len(shape) == 4 else 1)  # alike planes of a volume go together
+    making = SOLVING + strip_bytes((channels, *shape[1:]), ahead.patch[channels > 1]) + ahead.made * image
     return max(fitting + ahead.kept * image, making) + IN_FRAME * image + beside
 
 

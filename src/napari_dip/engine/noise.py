@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
@@ -171,9 +170,12 @@ class NoiseModel:
         map = None if self.map is None else self.map[chosen]
         return NoiseModel(self.gain[chosen], self.floor[chosen], self.mean[chosen], self.correlation, map)
 
-    def of_plane(self, index: int) -> NoiseModel:
-        """Return the noise of one plane of a volume."""
-        return self if self.map is None else dataclasses.replace(self, map=self.map[:, index])
+    def of_planes(self, planes: slice) -> NoiseModel:
+        """Return the noise of some planes of a volume, (C, Z, Y, X), each of which is a channel then."""
+        depth = planes.stop - planes.start
+        gain, floor, mean = (value.repeat_interleave(depth) for value in (self.gain, self.floor, self.mean))
+        map = None if self.map is None else self.map[:, planes].flatten(0, 1)
+        return NoiseModel(gain, floor, mean, self.correlation, map)
 
     def variance(self, x: Tensor) -> Tensor:
         """Return the variance at each element of a clean image x, (C, *spatial)."""

@@ -7,20 +7,18 @@ pixel. It takes seconds and is the network's pilot: what it sees well (repeated 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from napari_dip.engine.components import Components, components
 from napari_dip.engine.correlation import LAGS
-from napari_dip.engine.noise import LEAST_NOISE, NoiseModel
+from napari_dip.engine.noise import NoiseModel
 from napari_dip.engine.patches import Pass, Where, Work, extended, folded, over_strips, patches
+from napari_dip.engine.planes import by_planes
 from napari_dip.engine.work import finished
 
 GROUPS = 256  # groups solved at once
-SMALLEST = 16  # px a side: smaller images are left alone
 OFFSET = 5.0  # standard deviations of the image
 
 
@@ -35,7 +33,7 @@ def nl_ridge(y: Tensor, noise: NoiseModel, passes: int = 2) -> Tensor:
     Parameters
     ----------
     y : Tensor
-        (C, *spatial), spatial (Y, X) or (Z, Y, X), finite everywhere; of a volume each plane by itself.
+        (C, *spatial), spatial (Y, X) or (Z, Y, X), finite everywhere; planes of a volume that are alike go together.
     noise : NoiseModel
         Of y.
     passes : int
@@ -47,22 +45,6 @@ def nl_ridge(y: Tensor, noise: NoiseModel, passes: int = 2) -> Tensor:
 def nl_ridge_in_strips(y: Tensor, noise: NoiseModel, passes: int = 2) -> Work:
     """Yield after each strip of rows, for a caller that wants to live meanwhile; return what `nl_ridge` does."""
     return by_planes(y, noise, lambda plane, law: ridge_of_plane(plane, law, passes))
-
-
-def by_planes(y: Tensor, noise: NoiseModel, denoise: Callable[[Tensor, NoiseModel], Work]) -> Work:
-    """Yield while each plane of an image, (C, *spatial), is denoised, and return it; what has no noise stays."""
-    if y.ndim == 4:
-        x = torch.empty_like(y)
-        for index, plane in enumerate(y.unbind(1)):
-            x[:, index] = yield from by_planes(plane, noise.of_plane(index), denoise)
-        return x
-    noisy = noise.mean > LEAST_NOISE * y.flatten(1).var(1).to(noise.mean.device)
-    if min(y.shape[1:]) < SMALLEST or not bool(noisy.any()):
-        return y.clone()
-    kept = noisy.to(y.device)
-    x = y.clone()
-    x[kept] = yield from denoise(y[kept], noise.of_channels(noisy))
-    return x
 
 
 def nl_ridge_again(x: Tensor, variance: Tensor) -> Work:
