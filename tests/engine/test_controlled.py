@@ -11,7 +11,7 @@ import torch
 
 import napari_dip as dip
 from napari_dip.engine.controlled import Cap, Centre, GaussianUp, gram, largest_singular_values
-from napari_dip.engine.following import ALLOWANCE, NARROWEST, WIDEST, follower
+from napari_dip.engine.following import ALLOWANCE, NARROWEST, STRONGEST, WIDEST, follower
 from napari_dip.engine.modules import Conv, Norm
 from napari_dip.engine.networks import initialise
 
@@ -241,11 +241,26 @@ def test_once_held_out_pixels_were_predicted_best_the_residual_is_to_be_as_stron
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_it_is_never_to_be_stronger_than_noise(dtype):
+def test_it_is_never_to_be_much_stronger_than_noise(dtype):
     following, _ = following_of(dtype=dtype)
     following.follow(torch.full((1, 32, 32), 9.0))
     following.judge(torch.ones(1, 32, 32))
-    assert float(following.wanted) == 1
+    assert float(following.wanted) == pytest.approx(STRONGEST)
+
+
+def test_a_fall_of_the_held_out_error_that_may_be_chance_moves_nothing():
+    following, _ = following_of()
+    first, other = torch.randn(2, 1, 32, 32, generator=generator())
+    chance = first + 0.1 * other
+    chance *= 0.999 * (following.error(first, following.held) / following.error(chance, following.held)).sqrt()
+    wanted = []
+    for power, predicted in ((0.95, first), (0.9, chance), (0.85, 0.9 * first)):
+        for _ in range(300):
+            following.follow(torch.full((1, 32, 32), power**0.5))
+        following.judge(predicted)
+        wanted.append(float(following.wanted))
+    assert following.error(chance, following.held) < following.error(first, following.held)
+    assert wanted == pytest.approx([0.95 + ALLOWANCE, 0.95 + ALLOWANCE, 0.85 + ALLOWANCE], abs=2e-3)
 
 
 def test_what_is_held_out_for_the_bounds_the_fit_does_not_see_nor_the_power():

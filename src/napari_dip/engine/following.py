@@ -17,14 +17,17 @@ SMOOTHING = 0.02  # per step, of the residual's power
 SETTLED, EVERY = 200, 10  # steps before the averaged output is looked at, and between looks
 LEAST = 1e-12  # variance, of an image scaled to 0 to 1
 ALLOWANCE = 0.02  # of the noise's power: how far the residual may rise above what it was at the best step
+STRONGEST = 1.05  # times the noise's power: what the residual may be at most, since noise is never told exactly
+SURE = 2.0  # standard errors by which the error of held-out pixels must fall for a step to be the best
 
 
 class Follower(nn.Module):
     """Narrows the caps of a fit where its residual is weaker than it should be, and widens them where it is stronger.
 
-    It should be as strong as the noise (the discrepancy principle). Pixels that are held out correct that: once their
-    error has been least, the residual should be as strong as it was then, which may be less, since noise is never told
-    exactly and structure may be weaker than it. Where there is no noise to be told, they alone decide.
+    It should be as strong as the noise (the discrepancy principle). Pixels that are held out correct that: it should be
+    as strong as it was when their error had last fallen by more than chance, which may be less, or a little more, since
+    noise is never told exactly and structure may be weaker than it. Where there is no noise to be told, they alone
+    decide.
 
     Parameters
     ----------
@@ -39,6 +42,7 @@ class Follower(nn.Module):
 
     known: Tensor  # what squared residuals are multiplied by before their sum is the power, shaped as y
     held: Tensor  # the same for the error of what is held out
+    before: Tensor  # squared residuals at the best step so far, shaped as y
     best: Tensor  # least error of held-out pixels so far, 0-d; as the rest in units of the noise's variance
     wanted: Tensor  # power of the residual where bounds stay
     power: Tensor  # running mean of the residual's power; negative: there is none yet
@@ -53,6 +57,7 @@ class Follower(nn.Module):
         unit = law.variance(problem.y).clamp(min=LEAST) if law is not None and is_even else 1.0
         for name, of in (("known", problem.known() & ~held), ("held", held)):
             self.register_buffer(name, of / (of.sum().clamp(min=1) * shown * unit), persistent=False)
+        self.register_buffer("before", torch.full_like(problem.y, torch.inf))
         start = {"best": torch.inf, "wanted": 1.0, "power": -1.0, "improves": float(law is None)}
         for name, value in start.items():
             self.register_buffer(name, torch.tensor(value, device=held.device))
@@ -81,20 +86,25 @@ class Follower(nn.Module):
     @torch.no_grad()
     def judge(self, predicted: Tensor) -> None:
         """Take in what the averaged output predicts: at the best of these, the residual's power is what is wanted."""
-        error = self.error(predicted, self.held)
-        is_best = error < self.best
+        squares = self.squares(predicted)
+        error = (squares * self.held).sum().float()
+        fallen = torch.where(self.held > 0, (self.before - squares) * self.held, 0)
+        is_best = fallen.sum() >= SURE * fallen.norm() if self.knows_noise else error < self.best
+        self.before.copy_(torch.where(is_best, squares, self.before))
         self.best.copy_(torch.minimum(error, self.best))
-        power = (self.power + ALLOWANCE).clamp(max=1) if self.knows_noise else (1 + ALLOWANCE) * self.power
+        power = (self.power + ALLOWANCE).clamp(max=STRONGEST) if self.knows_noise else (1 + ALLOWANCE) * self.power
         self.wanted.copy_(torch.where(is_best, power, self.wanted))
         if not self.knows_noise:
             self.improves.copy_(is_best)
 
     def error(self, predicted: Tensor, weights: Tensor) -> Tensor:
         """Return the mean squared residual over some elements in units of the noise's variance, if it is known, 0-d."""
+        return (self.squares(predicted) * weights).sum().float()
+
+    def squares(self, predicted: Tensor) -> Tensor:
+        """Return squared residuals, shaped as y; in units of the noise's variance where that follows the intensity."""
         squares = (predicted - self.y).square()
-        if self.law is not None:
-            squares = squares / self.law.variance(predicted).clamp(min=LEAST)
-        return (squares * weights).sum().float()
+        return squares if self.law is None else squares / self.law.variance(predicted).clamp(min=LEAST)
 
 
 def follower(
