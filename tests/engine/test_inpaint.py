@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from skimage import data
 
 import napari_dip as dip
+from napari_dip.engine.filling import has_wide_hole
+from napari_dip.engine.frame import WIDE_STEPS
 
 TINY = dip.Prior(network=dip.Skip(down=(8, 8), up=8, skip=2), source=dip.Noise(channels=4))
 FEW = dip.FixedSteps(5)
+TINY_PRESET = dip.Preset("tiny", TINY, wide=TINY)
 
 
 @pytest.fixture
@@ -75,3 +79,63 @@ def test_a_colour_that_marks_nothing_is_refused_in_one_sentence(written, colour,
 def test_a_mask_that_covers_all_is_refused_in_one_sentence(written):
     with pytest.raises(ValueError, match="No pixel is known: the mask"):
         dip.restore(written[0], dip.Inpaint(np.ones(written[1].shape, bool)), TINY, FEW)
+
+
+def hole(shape, side):
+    """Where a square in the middle is missing, (1, *shape)."""
+    missing = np.zeros(shape, bool)
+    missing[tuple(slice((n - side) // 2, (n - side) // 2 + side) for n in shape)] = True
+    return missing
+
+
+@pytest.mark.parametrize(("shape", "side", "wide"), [
+    ((64, 64), 14, False), ((64, 64), 15, True), ((40, 40, 40), 14, False), ((40, 40, 40), 15, True),
+])  # fmt: skip
+def test_a_hole_is_wide_from_eight_pixels_on_to_what_is_known(shape, side, wide):
+    known = torch.from_numpy(~hole(shape, side))[None]
+    assert has_wide_hole(known) == wide
+    assert not has_wide_hole(torch.cat([known, torch.ones_like(known)]))  # another channel knows
+
+
+def test_nothing_is_wide_where_missing_pixels_are_scattered():
+    known = torch.rand(1, 64, 64, generator=torch.Generator().manual_seed(0)) < 0.2
+    assert not has_wide_hole(known)
+    assert not has_wide_hole(torch.ones(1, 64, 64, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("preset", ["quick", "standard"])
+def test_a_wide_hole_is_filled_by_a_network_for_that_unless_another_is_wanted(preset):
+    image = data.camera()[200:264, 200:264]
+    wide, narrow = hole((64, 64), 20), hole((64, 64), 4)
+    asked = {"stop": FEW, "preset": preset}
+    found = [dip.restore(image, dip.Inpaint(mask), **asked) for mask in (wide, narrow)]
+    assert ["coordinates" in result.fits[0].network for result in found] == [True, False]
+    assert [any("hole is wide" in note for note in result.notes) for result in found] == [True, False]
+    own = dip.restore(image, dip.Inpaint(wide), TINY, **asked)
+    assert "coordinates" not in own.fits[0].network
+    denoised = dip.restore(image, dip.Denoise(), missing=wide, fill=True, stop=FEW, preset="plain")
+    assert "coordinates" not in denoised.fits[0].network
+
+
+def test_what_lies_around_a_wide_hole_goes_on_through_it():
+    y, x = np.mgrid[:64, :64]
+    image = (0.5 + 0.3 * np.tanh(3 * np.sin(x / 4)) + 0.2 * np.tanh((y - 30) / 2)).astype(np.float32)
+    missing = hole((64, 64), 24)
+    found = [
+        dip.restore(image, dip.Inpaint(missing), prior, dip.HeldOut(floor=400, ceiling=400), preset="quick")
+        for prior in (None, dip.Prior(dip.Skip(down=(32,) * 5, up=32)))
+    ]
+    errors = [float(np.square(result.image - image).mean()) for result in found]
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_a_fit_to_a_wide_hole_is_short_unless_a_rule_is_given():
+    image = data.camera()[200:232, 200:232]
+    ends = [
+        dip.restore(image, dip.Inpaint(hole((32, 32), 16)), preset=preset, stop=stop).fits[0].last_step
+        for preset, stop in (
+            (TINY_PRESET, None),
+            (TINY_PRESET, dip.HeldOut(floor=WIDE_STEPS + 20, ceiling=WIDE_STEPS + 20)),
+        )
+    ]
+    assert ends == [WIDE_STEPS, WIDE_STEPS + 20]

@@ -19,6 +19,7 @@ PASSES = 60  # at most, of an image of so many pixels or fewer; of larger ones i
 LARGE = 512 * 512
 WORTH = 0.995  # of the squared error at held-out pixels before: a pass that leaves more is the last
 REVEALED = 5  # passes more, with the held-out pixels
+WIDE = 8  # px from what is known: from here on a hole is wide
 SURE = 1e-6  # variance of what is known, of an image scaled to 0 to 1
 
 
@@ -67,6 +68,15 @@ def can_fill(problem: Problem, hidden: Problem) -> bool:
     is_plane = problem.y.ndim == 3 and min(problem.y.shape[1:]) >= SMALLEST
     is_held = bool((known & ~hidden.known()).any())
     return is_plane and problem.forward is identity and is_held and not bool(known.all())
+
+
+def has_wide_hole(known: Tensor) -> bool:
+    """Return whether anything is `WIDE` px or more from all that is known, along any axis and diagonally."""
+    missing = (~known).all(0)[None, None].float()
+    pool = F.max_pool2d if known.ndim == 3 else F.max_pool3d
+    for _ in range(WIDE - 1):
+        missing = 1 - pool(1 - missing, 3, 1, 1)
+    return bool(missing.any())
 
 
 def fill(problem: Problem, hidden: Problem) -> Generator[None, None, Filling | None]:

@@ -21,7 +21,7 @@ from napari_dip.engine.convolve import Convolution
 from napari_dip.engine.correlation import reach
 from napari_dip.engine.curves import unstretched
 from napari_dip.engine.estimation import estimate_noise
-from napari_dip.engine.filling import can_fill, fill
+from napari_dip.engine.filling import can_fill, fill, has_wide_hole
 from napari_dip.engine.member import Member, Step
 from napari_dip.engine.memory import FILLING, PILOT
 from napari_dip.engine.mixture import Mixture
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 HEARTBEAT = 0.05  # s between the signs of life of a paused run
+WIDE_STEPS = 600  # of a fit to a wide hole: of what is far from it, held-out pixels tell nothing, and clutter comes
 BETWEEN_SEEDS = 0x10001  # of the members: runs with neighbouring seeds share no member
 
 
@@ -55,6 +56,9 @@ class FrameFit:
         self.scale = run.scale.of(run.axes, frame)
         self.problem = posed(run, frame, self.scale)
         run.remarks |= dict.fromkeys(self.problem.notes)
+        self.is_wide = run.wide is not None and has_wide_hole(self.problem.known())
+        if self.is_wide:
+            run.remarks["A hole is wide: a network for that went on with what lies around it"] = None
         self.meter = BandMeter(self.problem.y, self.problem.known()) if self.problem.is_image else None
         self.mixture = Mixture(self.problem)
         self.tile: int | None = None
@@ -115,9 +119,16 @@ class FrameFit:
         """
         run, problem = self.run, self.problem
         if made is None and (problem.guide is None or problem.is_judged_by_pixels or not run.members):
-            return (run.prior,)
+            return (run.wide if run.wide is not None and self.is_wide else run.prior,)
         seeing = tuple(prior for prior in run.members if isinstance(prior.source, Guide))
         return run.members if problem.is_judged_by_pixels or not seeing else seeing
+
+    @property
+    def most(self) -> int | None:
+        """Steps of a fit at most, before its last phase; None: as many as its rule lets it have."""
+        if self.mixture.pilot is not None:
+            return self.run.most
+        return WIDE_STEPS if self.is_wide and self.run.asked["stop"] is None else None
 
     def fitted(self, hidden: Problem) -> Iterator[Iterator[Step]]:
         """Yield the fit of each member, until there is a reason to begin no other."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from napari_dip.engine.fields import Checked
 from napari_dip.engine.networks import Skip
-from napari_dip.engine.prior import Guide, Noise, Prior
+from napari_dip.engine.prior import Coordinates, Guide, Noise, Prior
 from napari_dip.engine.stopping import HeldOut, StoppingRule
 from napari_dip.engine.tasks import Task
 from napari_dip.engine.uncertainty import why_no_std
@@ -23,6 +23,9 @@ class Preset(Checked):
         What is fitted where there is no pilot.
     stop : StoppingRule, optional
         When a fit ends; None: by the task's own rule.
+    wide : Prior
+        What is fitted instead where a hole to be filled is wide: without skip connections and with the coordinates
+        before its eyes, a network goes on with what lies around (the recipe for regions of Ulyanov et al. 2018).
     members : tuple of Prior
         Where the noise can be told from the image, a closed-form pilot (NL-Ridge) is made first. Then these are
         fitted instead of `prior`, each from a start of its own and to the pilot as guide if its source takes one;
@@ -39,6 +42,7 @@ class Preset(Checked):
     name: str
     prior: Prior = field(default_factory=Prior)
     stop: StoppingRule | None = None
+    wide: Prior = field(default_factory=lambda: Prior(Skip(skip=0, upsampling="nearest"), Coordinates()))
     members: tuple[Prior, ...] = ()
     passes: int = 2
     collaborative: bool = False
@@ -80,11 +84,13 @@ def choose_rule(stop: StoppingRule | None, preset: Preset, task: Task) -> Stoppi
 
 _GUIDED = Prior(network=Skip(down=(32,) * 5, up=32), source=Guide())
 _SMALL = Prior(network=Skip(down=(32,) * 5, up=32))
+_SMALL_WIDE = Prior(network=Skip(down=(32,) * 5, up=32, skip=0, upsampling="nearest"), source=Coordinates())
 PRESETS = (
     Preset(
         "quick",
         _SMALL,
         HeldOut(floor=100, ceiling=600, patience=50),
+        _SMALL_WIDE,
         (_GUIDED,),
         passes=1,
         collaborative=True,

@@ -191,6 +191,7 @@ def iter_restore(
         spacing=_spacing(spacing, axes_, grid),
         task=task,
         prior=prior or chosen.prior,
+        wide=chosen.wide if task.keeps_known and prior is None else None,
         members=() if prior else chosen.members,
         passes=chosen.passes,
         collaborative=chosen.collaborative,
