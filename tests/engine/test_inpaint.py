@@ -8,7 +8,7 @@ import torch
 from skimage import data
 
 import napari_dip as dip
-from napari_dip.engine.filling import has_wide_hole
+from napari_dip.engine.filling import wide_holes
 from napari_dip.engine.frame import WIDE_STEPS
 
 TINY = dip.Prior(network=dip.Skip(down=(8, 8), up=8, skip=2), source=dip.Noise(channels=4))
@@ -93,14 +93,22 @@ def hole(shape, side):
 ])  # fmt: skip
 def test_a_hole_is_wide_from_eight_pixels_on_to_what_is_known(shape, side, wide):
     known = torch.from_numpy(~hole(shape, side))[None]
-    assert has_wide_hole(known) == wide
-    assert not has_wide_hole(torch.cat([known, torch.ones_like(known)]))  # another channel knows
+    assert torch.equal(wide_holes(known), ~known[0] & wide)
+    assert not wide_holes(torch.cat([known, torch.ones_like(known)])).any()  # another channel knows
 
 
 def test_nothing_is_wide_where_missing_pixels_are_scattered():
     known = torch.rand(1, 64, 64, generator=torch.Generator().manual_seed(0)) < 0.2
-    assert not has_wide_hole(known)
-    assert not has_wide_hole(torch.ones(1, 64, 64, dtype=torch.bool))
+    assert not wide_holes(known).any()
+    assert not wide_holes(torch.ones(1, 64, 64, dtype=torch.bool)).any()
+
+
+def test_all_of_a_round_hole_is_wide_and_a_scratch_that_leads_to_it_is_not():
+    y, x = np.mgrid[:96, :96]
+    disc, scratch = (y - 48) ** 2 + (x - 48) ** 2 < 15**2, (abs(y - 48) < 2) & (x > 60)
+    found = wide_holes(torch.from_numpy(~(disc | scratch))[None]).numpy()
+    assert found[disc].all()
+    assert not found[scratch & (x > 48 + 15 + 16)].any()
 
 
 @pytest.mark.parametrize("preset", ["quick", "standard"])

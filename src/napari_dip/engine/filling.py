@@ -20,6 +20,7 @@ LARGE = 512 * 512
 WORTH = 0.995  # of the squared error at held-out pixels before: a pass that leaves more is the last
 REVEALED = 5  # passes more, with the held-out pixels
 WIDE = 8  # px from what is known: from here on a hole is wide
+ROUND = 8  # px: as far as corners of a hole may be beyond a square in its middle
 SURE = 1e-6  # variance of what is known, of an image scaled to 0 to 1
 
 
@@ -56,10 +57,13 @@ class Filling:
         return min(1.0, max(0.0, float((apart * (self.y - unseen)[self.held]).sum()) / power)) if power > 0 else 0.0
 
     def mixed(self, x: Tensor, weight: float) -> Tensor:
-        """Return x and the estimate together: next to known pixels, where held-out ones tell what either is worth."""
+        """Return x and the estimate together: next to known pixels, where held-out ones tell what either is worth.
+
+        Not in wide holes: patches at their edges are half guessed, as those around held-out pixels are not.
+        """
         known = self.known.float()[None]
         near = (F.max_pool2d(known, 3, 1, 1) + F.max_pool2d(known, 5, 1, 2))[0] / 2
-        return torch.lerp(x, self.estimate, weight * near)
+        return torch.lerp(x, self.estimate, weight * near * ~wide_holes(self.known))
 
 
 def can_fill(problem: Problem, hidden: Problem) -> bool:
@@ -70,13 +74,19 @@ def can_fill(problem: Problem, hidden: Problem) -> bool:
     return is_plane and problem.forward is identity and is_held and not bool(known.all())
 
 
-def has_wide_hole(known: Tensor) -> bool:
-    """Return whether anything is `WIDE` px or more from all that is known, along any axis and diagonally."""
+def wide_holes(known: Tensor) -> Tensor:
+    """Return which missing pixels are in holes that have one `WIDE` px or more from all that is known, (*spatial).
+
+    Distances count along any axis and diagonally. What a channel knows is not missing.
+    """
     missing = (~known).all(0)[None, None].float()
     pool = F.max_pool2d if known.ndim == 3 else F.max_pool3d
+    wide = missing
     for _ in range(WIDE - 1):
-        missing = 1 - pool(1 - missing, 3, 1, 1)
-    return bool(missing.any())
+        wide = 1 - pool(1 - wide, 3, 1, 1)
+    for _ in range(WIDE + ROUND if bool(wide.any()) else 0):
+        wide = pool(wide, 3, 1, 1) * missing
+    return (wide > 0)[0, 0]
 
 
 def fill(problem: Problem, hidden: Problem) -> Generator[None, None, Filling | None]:

@@ -21,7 +21,7 @@ from napari_dip.engine.convolve import Convolution
 from napari_dip.engine.correlation import reach
 from napari_dip.engine.curves import unstretched
 from napari_dip.engine.estimation import estimate_noise
-from napari_dip.engine.filling import can_fill, fill, has_wide_hole
+from napari_dip.engine.filling import can_fill, fill, wide_holes
 from napari_dip.engine.member import Member, Step
 from napari_dip.engine.memory import FILLING, PILOT
 from napari_dip.engine.mixture import Mixture
@@ -56,7 +56,7 @@ class FrameFit:
         self.scale = run.scale.of(run.axes, frame)
         self.problem = posed(run, frame, self.scale)
         run.remarks |= dict.fromkeys(self.problem.notes)
-        self.is_wide = run.wide is not None and has_wide_hole(self.problem.known())
+        self.is_wide = run.wide is not None and bool(wide_holes(self.problem.known()).any())
         if self.is_wide:
             run.remarks["A hole is wide: a network for that went on with what lies around it"] = None
         self.meter = BandMeter(self.problem.y, self.problem.known()) if self.problem.is_image else None
