@@ -80,6 +80,17 @@ def inpaint(drawing: Drawing) -> None:
     drawing.save("inpaint", beside(sample.image, result.image, limits=span(sample.truth), zoom=2))
 
 
+def hole(drawing: Drawing) -> None:
+    """Draw a part of a picture of a cup with a wide hole in its rim, and the same with the hole filled."""
+    image = data.coffee()[120:280, 200:360]
+    rows, columns = np.mgrid[:160, :160] - 80
+    missing = (rows / 22) ** 2 + (columns / 18) ** 2 < 1
+    result = dip.restore(image, dip.Inpaint(missing), max_steps=drawing.max_steps, device=drawing.device)
+    print(f"hole: step {result.best_step}, {result.ended}")
+    marked = np.where(missing[..., None], 255, image)
+    drawing.save("hole", beside(marked, result.image, image, limits=(0, 255), zoom=2))
+
+
 def text(drawing: Drawing) -> None:
     """Draw a part of a portrait with words over it and a hole in it, and the same without."""
     whole = Image.fromarray(data.astronaut()).crop((60, 0, 412, 352))
@@ -90,8 +101,8 @@ def text(drawing: Drawing) -> None:
     for line in range(6):
         pen.text((4, 8 + 30 * line), "what was written over an image", fill=(255, 255, 0), font=font)
     pen.rectangle((150, 36, 165, 51), fill=(255, 255, 0))
-    task, rule = dip.Inpaint(mask_colour="#ffff00", tolerance=90, widen=1), dip.HeldOut(ceiling=2000)
-    result = dip.restore(np.asarray(marked), task, stop=rule, max_steps=drawing.max_steps, device=drawing.device)
+    task = dip.Inpaint(mask_colour="#ffff00", tolerance=90, widen=1)
+    result = dip.restore(np.asarray(marked), task, max_steps=drawing.max_steps, device=drawing.device)
     print(f"text: step {result.best_step}, {result.ended}")
     drawing.save("text", beside(np.asarray(marked), result.image, truth, limits=(0, 255), zoom=2))
 
@@ -314,6 +325,7 @@ def banded(curves: dict[str, tuple[list[int], np.ndarray, np.ndarray]]) -> np.nd
 PICTURES: dict[str, Callable[[Drawing], None]] = {
     "before-after": before_after,
     "inpaint": inpaint,
+    "hole": hole,
     "text": text,
     "super-resolve": super_resolve,
     "guided": guided,

@@ -147,3 +147,18 @@ def test_a_fit_to_a_wide_hole_is_short_unless_a_rule_is_given():
         )
     ]
     assert ends == [WIDE_STEPS, WIDE_STEPS + 20]
+
+
+def test_gaps_beside_a_wide_hole_are_filled_by_the_other_network():
+    image = data.camera()[200:248, 200:248]
+    wide, gaps = hole((48, 48), 20), np.zeros((48, 48), bool)
+    gaps[2:46:4, 4] = True
+    asked = {"stop": FEW, "preset": TINY_PRESET}
+    both = dip.restore(image, dip.Inpaint(wide | gaps), **asked)
+    alone = dip.restore(image, dip.Inpaint(wide | gaps), TINY, FEW)
+    assert len(both.fits) == 2
+    assert [fit.share for fit in both.fits] == pytest.approx(
+        [gaps.sum() / (wide | gaps).sum(), wide.sum() / (wide | gaps).sum()]
+    )
+    assert np.array_equal(both.image[gaps], alone.image[gaps])
+    assert not np.array_equal(both.image[wide], alone.image[wide])

@@ -56,11 +56,8 @@ class FrameFit:
         self.scale = run.scale.of(run.axes, frame)
         self.problem = posed(run, frame, self.scale)
         run.remarks |= dict.fromkeys(self.problem.notes)
-        self.is_wide = run.wide is not None and bool(wide_holes(self.problem.known()).any())
-        if self.is_wide:
-            run.remarks["A hole is wide: a network for that went on with what lies around it"] = None
         self.meter = BandMeter(self.problem.y, self.problem.known()) if self.problem.is_image else None
-        self.mixture = Mixture(self.problem)
+        self.mixture = Mixture(self.problem, wide=self.look_for_wide_holes())
         self.tile: int | None = None
         self.steps: dict[int, int] = {}  # by member
         self.noise: NoiseRecord | None = None
@@ -108,6 +105,13 @@ class FrameFit:
         run.fits.extend(self.fits)
         self.is_done = True
 
+    def look_for_wide_holes(self) -> Tensor | None:
+        """Return where wide holes are, (*spatial), if they are to be filled by a network of their own."""
+        if self.run.wide is None or not bool((wide := wide_holes(self.problem.known())).any()):
+            return None
+        self.run.remarks["A hole is wide: a network for that went on with what lies around it"] = None
+        return wide.to(self.run.device)
+
     def is_filled(self, hidden: Problem) -> bool:
         """Return whether missing pixels are told from similar patches before the fit."""
         return bool(self.run.members) and self.run.task.keeps_known and can_fill(self.problem, hidden)
@@ -119,16 +123,17 @@ class FrameFit:
         """
         run, problem = self.run, self.problem
         if made is None and (problem.guide is None or problem.is_judged_by_pixels or not run.members):
-            return (run.wide if run.wide is not None and self.is_wide else run.prior,)
+            if run.wide is None or self.mixture.wide is None:
+                return (run.prior,)
+            return (run.prior, run.wide) if self.mixture.gaps else (run.wide,)
         seeing = tuple(prior for prior in run.members if isinstance(prior.source, Guide))
         return run.members if problem.is_judged_by_pixels or not seeing else seeing
 
-    @property
-    def most(self) -> int | None:
-        """Steps of a fit at most, before its last phase; None: as many as its rule lets it have."""
+    def most(self, prior: Prior) -> int | None:
+        """Return the steps of a fit at most, before its last phase; None: as many as its rule lets it have."""
         if self.mixture.pilot is not None:
             return self.run.most
-        return WIDE_STEPS if self.is_wide and self.run.asked["stop"] is None else None
+        return WIDE_STEPS if prior is self.run.wide and self.run.asked["stop"] is None else None
 
     def fitted(self, hidden: Problem) -> Iterator[Iterator[Step]]:
         """Yield the fit of each member, until there is a reason to begin no other."""

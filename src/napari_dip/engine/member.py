@@ -140,7 +140,7 @@ class Member:
 
     @property
     def ceiling(self) -> int:
-        limits = (self.run.limits.steps, self.frame.most)
+        limits = (self.run.limits.steps, self.frame.most(self.prior))
         return min([self.run.rule.ceiling, *(limit for limit in limits if limit is not None)])
 
     def reveals(self, last: int) -> int:

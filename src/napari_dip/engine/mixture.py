@@ -31,6 +31,8 @@ class Mixture:
         Estimates in closed form that are weighed against the fits.
     guide : Tensor, optional
         What the fits see only, (C, *spatial); made without the held-out elements.
+    wide : Tensor, optional
+        Which pixels are in wide holes, boolean, (*spatial): the last fit is for them, the first for all else.
     members
         The fits, those not begun included.
     """
@@ -39,7 +41,14 @@ class Mixture:
     pilot: Pilot | None = None
     guide: Tensor | None = None
     filling: Filling | None = None
+    wide: Tensor | None = None
     members: list[Member] = field(default_factory=list)
+
+    @property
+    def gaps(self) -> int:
+        """How many pixels are missing beside wide holes."""
+        missing = (~self.problem.known()).any(0)
+        return int((missing if self.wide is None else missing & ~self.wide.to(missing.device)).sum())
 
     @property
     def begun(self) -> list[Member]:
@@ -94,8 +103,14 @@ class Mixture:
         return self.summed(lambda member: member.unseen)
 
     def shares(self) -> list[tuple[Member, float]]:
-        """Return the members that count, each with its share: of least held-out error where there is a pilot."""
+        """Return the members that count, each with its share: of least held-out error where there is a pilot.
+
+        Of one for wide holes and one for all else, these are the shares of what is missing.
+        """
         kept = self.kept  # once: another may end meanwhile
+        if self.wide is not None and len(kept) > 1:
+            gaps, wide = self.gaps, int(self.wide.sum())
+            return list(zip(kept, (gaps / (gaps + wide), wide / (gaps + wide)), strict=True))
         if self.pilot is None or len(kept) < 2:
             return [(member, 1 / len(kept)) for member in kept]
         return list(zip(kept, self.pilot.shares([member.unseen for member in kept]), strict=True))
@@ -103,6 +118,8 @@ class Mixture:
     def summed(self, output: Callable[[Member], Tensor]) -> Tensor:
         """Return an output of the members that count, summed by their shares."""
         (first, share), *others = self.shares()
+        if self.wide is not None and others:
+            return torch.where(self.wide, output(others[0][0]), output(first))
         total = share * output(first)
         for member, share in others:
             total.add_(output(member), alpha=share)
