@@ -147,6 +147,26 @@ def test_a_fit_without_noise_in_its_input_takes_smaller_steps_where_it_diverged_
     assert rates[max(rates)] == 1.0
 
 
+def test_a_rise_that_is_gradual_is_rolled_back_too(y):
+    """By 3 dB from look to look, which each look alone would let pass."""
+    scale = {"is": 1.0}
+
+    class Rising(nn.Module):
+        def forward(self, predicted, y, weight):
+            return (predicted - y).square().mean() * scale["is"]
+
+    losses = {}
+    for iterate in itertools.islice(dip.fit(problem(y, likelihood=Rising()), SMALL, CPU), 160):
+        losses[iterate.step] = float(iterate.loss)
+        if 60 < iterate.step <= 120:
+            scale["is"] *= 2**0.1
+        elif iterate.step > 120:
+            scale["is"] = 1.0
+    seen = [step for step in range(10, 121, 10) if step in losses]
+    assert len(seen) < 12, "a look found that it rose"
+    assert max(losses[step] for step in seen) < 10**0.5 * 1.1 * losses[60]
+
+
 def test_a_data_term_that_comes_to_nothing_has_not_diverged_when_it_rises_again(y):
     """As with the intervals of a JPEG: whatever lies within them costs nothing."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from napari_dip.engine.tiles import Mosaic, Whole
 CHECK_EVERY = 10  # steps between looks at the loss: each look waits for the device
 PATIENCE_WITH_DIVERGENCE = 20  # roll-backs in a row
 NEARLY_NOTHING = 1e-5  # of the range squared: a data term that rises from less to three times this has not diverged
+FORGETTING = 1.023  # per look, 0.1 dB: how slowly the least loss is forgotten, so that a gradual rise is seen too
 BEND = 0.01  # of the range: over how much of it values bend towards a floor
 
 
@@ -160,7 +162,10 @@ class _Run:
                     self.roll_back(good, failures)
                     continue
                 self.slow_down(0)
-                good, reference, failures = self.snapshot(), max(value, NEARLY_NOTHING), 0
+                failures = 0
+                if not _diverged(value, reference, self.prior.tolerance / 2):  # else it may be on its way
+                    good = self.snapshot()
+                reference = max(min(value, math.inf if reference is None else FORGETTING * reference), NEARLY_NOTHING)
             yield Iterate(self.step, x, self.average, loss, self.forward, self.snapshot)
 
     def advance(self) -> tuple[Tensor, Tensor]:
