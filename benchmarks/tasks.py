@@ -14,7 +14,6 @@ for them. Resumable: what the JSON has is not run again.
 from __future__ import annotations
 
 import argparse
-import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -30,13 +29,6 @@ from napari_dip.engine.resample import degrader
 
 RESULTS = Path(__file__).parent / "results" / "tasks.json"
 METHODS = {"Lanczos": dip.Lanczos(), "Box": dip.Box(), "AntialiasedBicubic": dip.AntialiasedBicubic()}
-HOLES = {
-    "kodim05": "kodak24/kodim05.png",
-    "kodim20": "kodak24/kodim20.png",
-    "hill": "dip_released/denoise25_hill_GT.png",
-    "barbara": "dip_released/inpaint50_barbara_GT.png",
-}
-HOLED = 144  # px a side of the crops with a hole
 WEIGHTS, STEPS = (0.00003, 0.0001, 0.0003, 0.001, 0.003), 500  # of total variation; the best by the truth counts
 BEFORE, AFTER = 4, 5  # px that are left out at the top and left, and at the bottom and right
 
@@ -44,7 +36,7 @@ BEFORE, AFTER = 4, 5  # px that are left out at the top and left, and at the bot
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--tasks", default="super-resolve", help="of: super-resolve, inpaint, hole")
+    parser.add_argument("--tasks", default="super-resolve", help="of: super-resolve, inpaint")
     parser.add_argument("--images", default="baby,butterfly")
     parser.add_argument("--factor", type=int, default=4)
     parser.add_argument(
@@ -59,7 +51,7 @@ def main() -> None:
     results = opened(options.results, "runs")
     if not options.table:
         for task in options.tasks.split(","):
-            {"super-resolve": measure, "inpaint": fill, "hole": fill_hole}[task](options, results)
+            {"super-resolve": measure, "inpaint": fill}[task](options, results)
     for name, row in results["runs"].items():
         print(f"{name}: {row.get('psnr_y', row.get('psnr')):.2f} dB, {row.get('steps', '')} {row.get('ended', '')}")
 
@@ -115,23 +107,6 @@ def fill(options: argparse.Namespace, results: dict[str, Any]) -> None:
                 result = dip.restore(masked, dip.Inpaint(masked == 0), preset=options.preset, seed=int(seed))
                 results["runs"][key] = {"psnr": psnr(result.image, truth), **told(result, started)}
                 save(results, options.results)
-
-
-def fill_hole(options: argparse.Namespace, results: dict[str, Any]) -> None:
-    """Fill a round hole in the middle of pictures, by the network for that and by the one for scattered pixels."""
-    rows, columns = np.mgrid[:HOLED, :HOLED] - HOLED / 2
-    hole = (rows / 22) ** 2 + (columns / 16) ** 2 < 1
-    priors = {"wide": None, "scattered": dip.Prior()}
-    for name, (kind, seed) in itertools.product(HOLES, itertools.product(priors, options.seeds.split(","))):
-        key = f"hole {name} {kind} {options.preset} {seed}"
-        if key not in results["runs"]:
-            picture = np.asarray(Image.open(options.data / HOLES[name]))
-            top, left = ((n - HOLED) // 2 for n in picture.shape[:2])
-            truth = picture[top : top + HOLED, left : left + HOLED]
-            started = time.perf_counter()
-            result = dip.restore(truth, dip.Inpaint(hole), priors[kind], preset=options.preset, seed=int(seed))
-            results["runs"][key] = {"psnr": psnr(result.image[hole], truth[hole]), **told(result, started)}
-            save(results, options.results)
 
 
 def middle(image: Array, side: int) -> Array:
