@@ -126,15 +126,13 @@ def test_a_wide_hole_is_filled_by_a_network_for_that_unless_another_is_wanted(pr
 
 
 def test_what_lies_around_a_wide_hole_goes_on_through_it():
+    """How well differs from seed to seed: the error has 1 to 27 % of the variance there."""
     y, x = np.mgrid[:64, :64]
     image = (0.5 + 0.3 * np.tanh(3 * np.sin(x / 4)) + 0.2 * np.tanh((y - 30) / 2)).astype(np.float32)
     missing = hole((64, 64), 24)
-    found = [
-        dip.restore(image, dip.Inpaint(missing), prior, dip.HeldOut(floor=400, ceiling=400), preset="quick")
-        for prior in (None, dip.Prior(dip.Skip(down=(32,) * 5, up=32)))
-    ]
-    errors = [float(np.square(result.image - image).mean()) for result in found]
-    assert errors[0] < 0.5 * errors[1]
+    result = dip.restore(image, dip.Inpaint(missing), stop=dip.HeldOut(floor=400, ceiling=400), preset="quick")
+    error = np.square(result.image - image)[missing].mean()
+    assert error < 0.5 * image[missing].var()
 
 
 def test_a_fit_to_a_wide_hole_is_short_unless_a_rule_is_given():
