@@ -115,10 +115,11 @@ def test_all_of_a_round_hole_is_wide_and_a_scratch_that_leads_to_it_is_not():
 def test_a_wide_hole_is_filled_by_a_network_for_that_unless_another_is_wanted(preset):
     image = data.camera()[200:264, 200:264]
     wide, narrow = hole((64, 64), 20), hole((64, 64), 4)
-    asked = {"stop": FEW, "preset": preset}
+    asked = {"stop": dip.HeldOut(floor=10, ceiling=10), "preset": preset}
     found = [dip.restore(image, dip.Inpaint(mask), **asked) for mask in (wide, narrow)]
     assert ["coordinates" in result.fits[0].network for result in found] == [True, False]
     assert [any("hole is wide" in note for note in result.notes) for result in found] == [True, False]
+    assert [any("similar patches" in note for note in result.notes) for result in found] == [False, True]
     own = dip.restore(image, dip.Inpaint(wide), TINY, **asked)
     assert "coordinates" not in own.fits[0].network
     denoised = dip.restore(image, dip.Denoise(), missing=wide, fill=True, stop=FEW, preset="plain")

@@ -113,8 +113,9 @@ class FrameFit:
         return wide.to(self.run.device)
 
     def is_filled(self, hidden: Problem) -> bool:
-        """Return whether missing pixels are told from similar patches before the fit."""
-        return bool(self.run.members) and self.run.task.keeps_known and can_fill(self.problem, hidden)
+        """Return whether missing pixels are told from similar patches before the fit: not those of wide holes."""
+        wants = bool(self.run.members) and self.run.task.keeps_known and self.mixture.gaps > 0
+        return wants and can_fill(self.problem, hidden)
 
     def priors(self, made: Tensor | None) -> tuple[Prior, ...]:
         """Return what is fitted beside a guide that was made, or without one.
@@ -152,6 +153,8 @@ class FrameFit:
         place = devices.closed_form(run.device)
         on_device = (self.problem.to(place), hidden.to(place))
         if run.task.keeps_known:
+            if not self.is_filled(hidden):
+                return
             filling = yield from self.followed(fill(*on_device))
             self.mixture.filling = filling and filling.to(run.device)
             return
