@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from skimage import data
 import napari_dip as dip
 from napari_dip.engine.filling import wide_holes
 from napari_dip.engine.frame import WIDE_STEPS
+from napari_dip.engine.mixture import Mixture
 
 TINY = dip.Prior(network=dip.Skip(down=(8, 8), up=8, skip=2), source=dip.Noise(channels=4))
 FEW = dip.FixedSteps(5)
@@ -161,3 +164,22 @@ def test_gaps_beside_a_wide_hole_are_filled_by_the_other_network():
     )
     assert np.array_equal(both.image[gaps], alone.image[gaps])
     assert not np.array_equal(both.image[wide], alone.image[wide])
+
+
+@pytest.mark.parametrize(("first", "second", "counted"), [
+    (False, True, 2), (False, False, 2), (True, True, 2), (True, False, 1), (False, None, 1),
+])  # fmt: skip
+def test_a_fit_for_a_wide_hole_that_ends_first_does_not_fill_the_gaps(first, second, counted):
+    """Whether each of two fits is done; None: not begun."""
+    known = torch.ones(1, 4, 4)
+    known[0, 0, 0] = known[0, 2, 2] = 0
+    wide = torch.zeros(4, 4, dtype=torch.bool)
+    wide[2, 2] = True
+    members = [
+        SimpleNamespace(newest=None if done is None else True, is_done=bool(done), output=torch.full((1, 4, 4), value))
+        for done, value in ((first, 1.0), (second, 2.0))
+    ]
+    mixture = Mixture(dip.Problem(torch.zeros(1, 4, 4), (1, 4, 4), weight=known), wide=wide, members=members)
+    assert [share for _, share in mixture.shares()] == ([0.5, 0.5] if counted == 2 else [1.0])
+    assert float(mixture.average()[0, 0, 0]) == 1.0
+    assert float(mixture.average()[0, 2, 2]) == counted

@@ -56,14 +56,15 @@ class Filling:
         power = float(apart.square().sum())
         return min(1.0, max(0.0, float((apart * (self.y - unseen)[self.held]).sum()) / power)) if power > 0 else 0.0
 
-    def mixed(self, x: Tensor, weight: float) -> Tensor:
+    def mixed(self, x: Tensor, weight: float, wide: Tensor | None = None) -> Tensor:
         """Return x and the estimate together: next to known pixels, where held-out ones tell what either is worth.
 
-        Not in wide holes: patches at their edges are half guessed, as those around held-out pixels are not.
+        Not in wide holes, boolean, (*spatial): patches at their edges are half guessed, as those around held-out pixels
+        are not.
         """
         known = self.known.float()[None]
         near = (F.max_pool2d(known, 3, 1, 1) + F.max_pool2d(known, 5, 1, 2))[0] / 2
-        return torch.lerp(x, self.estimate, weight * near * ~wide_holes(self.known))
+        return torch.lerp(x, self.estimate, weight * (near if wide is None else near * ~wide))
 
 
 def can_fill(problem: Problem, hidden: Problem) -> bool:

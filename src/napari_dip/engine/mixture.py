@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -44,11 +45,16 @@ class Mixture:
     wide: Tensor | None = None
     members: list[Member] = field(default_factory=list)
 
-    @property
+    @cached_property
     def gaps(self) -> int:
         """How many pixels are missing beside wide holes."""
         missing = (~self.problem.known()).any(0)
         return int((missing if self.wide is None else missing & ~self.wide.to(missing.device)).sum())
+
+    @cached_property
+    def in_holes(self) -> int:
+        """How many pixels are in wide holes."""
+        return 0 if self.wide is None else int(self.wide.sum())
 
     @property
     def begun(self) -> list[Member]:
@@ -57,7 +63,13 @@ class Mixture:
 
     @property
     def kept(self) -> list[Member]:
-        """The members that count: those that came to their end, or else the first as far as it came."""
+        """The members that count: those that came to their end, or else the first as far as it came.
+
+        Of one for wide holes and one for all else both count as far as they came, but for a beginning of the second
+        after the end of the first.
+        """
+        if self.wide is not None and len(begun := self.begun) > 1:
+            return begun if begun[1].is_done or not begun[0].is_done else begun[:1]
         ended = [member for member in self.members if member.is_done]
         return ended or self.begun[:1]
 
@@ -74,7 +86,7 @@ class Mixture:
     def mixed(self) -> Tensor:
         """Return the same before clipping is undone: the share of what was made in closed form included."""
         if self.filling is not None:
-            return self.filling.mixed(self.average(), self.share) if self.begun else self.filling.estimate
+            return self.filling.mixed(self.average(), self.share, self.wide) if self.begun else self.filling.estimate
         if self.pilot is None:
             return self.average()
         return self.pilot.mixed(self.average(), self.weights()) if self.begun else self.pilot.estimate
@@ -109,8 +121,8 @@ class Mixture:
         """
         kept = self.kept  # once: another may end meanwhile
         if self.wide is not None and len(kept) > 1:
-            gaps, wide = self.gaps, int(self.wide.sum())
-            return list(zip(kept, (gaps / (gaps + wide), wide / (gaps + wide)), strict=True))
+            missing = self.gaps + self.in_holes
+            return list(zip(kept, (self.gaps / missing, self.in_holes / missing), strict=True))
         if self.pilot is None or len(kept) < 2:
             return [(member, 1 / len(kept)) for member in kept]
         return list(zip(kept, self.pilot.shares([member.unseen for member in kept]), strict=True))

@@ -35,7 +35,8 @@ def by_planes(y: Tensor, noise: NoiseModel, denoise: Callable[[Tensor, NoiseMode
 
 def _in_groups(y: Tensor, noise: NoiseModel, denoise: Callable[[Tensor, NoiseModel], Work]) -> Work:
     """Yield while each group of planes of a volume, (C, Z, Y, X), is denoised, and return the mean for each plane."""
-    depth = min(y.shape[1], 1 + sum(likeness(y, noise) >= least for least in ALIKE))
+    alike = likeness(y, noise)
+    depth = min(y.shape[1], 1 + sum(alike >= least for least in ALIKE))
     total, count = torch.zeros_like(y), y.new_zeros(y.shape[1], 1, 1)
     for first in range(y.shape[1] - depth + 1):
         planes = slice(first, first + depth)
