@@ -49,7 +49,7 @@ def test_denoise_writes_a_better_image_and_a_full_report(noisy, tmp_path, capsys
     assert imageio.imread(out).dtype == np.uint8
     told = json.loads(report.read_text())
     assert told["truth"]["psnr_output"] > told["truth"]["psnr_input"] + 3
-    assert len(told["truth"]["psnr"]) == len(told["fits"][0]["steps"])
+    assert len(told["truth"]["psnr"]) == sum(len(fit["steps"]) for fit in told["fits"])
     for key in ("seconds", "steps", "best_step", "ended", "device", "threads", "precision", "seed", "version", "torch",
                 "peak_memory_bytes", "filled_values", "settings", "sha256_input", "sha256_output"):  # fmt: skip
         assert told[key] is not None, key
@@ -649,3 +649,24 @@ def test_fbc_prints_the_bands_and_writes_them(noisy, tmp_path, capsys):
     assert run("fbc", noisy, "--reference", noisy, "--out", tmp_path / "nowhere" / "b.csv") == 2
     assert capsys.readouterr().out == ""
     assert run("fbc", noisy, "--reference", noisy, "--out", tmp_path / "bands.txt") == 2
+
+
+def test_the_settings_of_a_report_are_the_defaults_of_the_next_run(noisy, tmp_path):
+    first, second, third = (tmp_path / name for name in ("first.json", "second.json", "third.json"))
+    words = ("--gain", 0.5, "--read-noise", 3, "--seed", 4, "--stop", "FixedSteps(steps=3)", "--preset", "quick")
+    assert run("denoise", noisy, "-o", tmp_path / "a.png", "--report", first, *words) == 0
+    assert run("denoise", noisy, "-o", tmp_path / "b.png", "--report", second, "--settings", first) == 0
+    assert run("denoise", noisy, "--seed", 5, "-o", tmp_path / "c.png", "--report", third, "--settings", first) == 0
+    one, same, other = (json.loads(path.read_text()) for path in (first, second, third))
+    assert same["settings"] == one["settings"]
+    assert same["sha256_output"] == one["sha256_output"]
+    assert (other["seed"], other["settings"]["asked"]) == (5, one["settings"]["asked"])
+
+
+def test_settings_of_another_task_or_of_nothing_are_refused(noisy, tmp_path, capsys):
+    report, words = tmp_path / "report.json", ("-o", tmp_path / "a.png", "--stop", "FixedSteps(steps=1)")
+    assert run("super-resolve", noisy, *words, "--report", report) == 0
+    assert run("denoise", noisy, "-o", tmp_path / "b.png", "--settings", report) == 2
+    assert "is of SuperResolve, not of Denoise" in capsys.readouterr().err
+    assert run("denoise", noisy, "-o", tmp_path / "b.png", "--settings", noisy) == 2
+    assert "no report of a restoration" in capsys.readouterr().err

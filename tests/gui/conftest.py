@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +12,19 @@ from napari.utils.notifications import notification_manager
 from small import fast, picture
 
 from napari_dip.gui.widget import DeepImagePrior
+from napari_dip.io import settings
 
 
 @pytest.fixture(autouse=True)
 def _no_old_notifications() -> None:
     """Start with none, so that a test sees its own only."""
     notification_manager.records.clear()
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_earlier_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the settings of runs away from those of whoever runs the tests."""
+    monkeypatch.setattr(settings, "place", lambda: tmp_path / "config" / "last-run.json")
 
 
 @pytest.fixture

@@ -15,12 +15,17 @@ ABORTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, 1 failed, 2 bad input, 130 or 143 ended by a signal."""
     from napari_dip.cli.arguments import build_parser  # PyTorch takes a second: `--help` alone needs it too
+    from napari_dip.cli.recalling import recall
 
-    options = build_parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = options.command
+    parser = build_parser()
+    options = parser.parse_args(arguments)
     from napari_dip import RestorationError
 
     try:
+        if getattr(options, "settings", None):
+            recall(options)
+            options = parser.parse_args(arguments)
+        command: Callable[[argparse.Namespace], int] = options.command
         return command(options)
     except (ValueError, TypeError, OSError) as error:
         return _say(error, BAD_INPUT)

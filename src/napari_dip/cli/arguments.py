@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
         add_files(one)
         add_fields(one, task)
         add_run(one)
-        one.set_defaults(command=restoring.restore_file, task=task)
+        one.set_defaults(command=restoring.restore_file, task=task, parser=one, prior=None)
     summary = "Restore a noisy sample in napari, or without a display into napari-dip-demo/."
     one = commands.add_parser("demo", help=summary, description=summary)
     one.add_argument("--seed", type=int, default=0)
@@ -104,6 +104,8 @@ def add_files(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--settings", metavar="REPORT.json", help="what another run was asked for, as its --report "
+                        "says: the defaults of the flags that are not given here")  # fmt: skip
     parser.add_argument("--preset", choices=[preset.name for preset in dip.PRESETS], default="standard",
                         help="how much time the result may take; default: standard")  # fmt: skip
     parser.add_argument("--stop", type=rule, metavar="RULE", help=f"one of {', '.join(_names(dip.RULES))}, as "

@@ -287,6 +287,7 @@ def iterate(
     return dip.iter_restore(
         picture.pixels,
         task,
+        prior=options.prior,
         stop=options.stop,
         missing=read_mask(options.missing, options) if options.missing else None,
         preset=options.preset,

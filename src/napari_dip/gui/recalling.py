@@ -1,4 +1,4 @@
-"""Settings brought back: those that a restored layer was made with, or the defaults."""
+"""Settings brought back: those that a restored layer, a file or the last run was made with, or the defaults."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ from typing import Any
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QAction  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QMenu, QPushButton
+from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 import napari_dip as dip
+from napari_dip.io import settings
 from napari_dip.io.record import KEY
 
 
 class RecallButton(QPushButton):
-    """A menu of the layers whose settings can be had. `chosen` comes with a recipe; None: the defaults."""
+    """A menu of what settings can be had of. `chosen` comes with a recipe, None: the defaults; `failed` with words."""
 
     chosen = Signal(object)
+    failed = Signal(str)
 
     def __init__(self, viewer: Any) -> None:
         super().__init__("Settings of…")
         self.viewer = viewer
-        self.setToolTip("Set task and settings as for a result that is among the layers, or as they were at first")
+        self.setToolTip("Set task and settings as for another result, as for the last run, or as they were at first")
         self.offered = QMenu(self)
         self.offered.aboutToShow.connect(self.offer)
         self.setMenu(self.offered)
@@ -31,7 +33,22 @@ class RecallButton(QPushButton):
         for name, recipe in recipes(self.viewer.layers).items():
             self._offer(f"“{name}”", recipe)
         self.offered.addSeparator()
+        if (last := settings.last()) is not None:
+            self._offer("The last run", last)
+        action = QAction("A report file…", self.offered)
+        action.triggered.connect(lambda *_: self.open_report())
+        self.offered.addAction(action)
         self._offer("The defaults", None)
+
+    def open_report(self) -> None:
+        """Ask for a report that the shell wrote, or that was saved from Python."""
+        path, _ = QFileDialog.getOpenFileName(self, "Settings of a report", "", "Reports (*.json)")
+        if not path:
+            return
+        try:
+            self.chosen.emit(settings.read_recipe(path))
+        except (OSError, ValueError) as error:
+            self.failed.emit(f"No settings: {error}.")
 
     def _offer(self, text: str, recipe: dip.Recipe | None) -> None:
         action = QAction(text, self.offered)

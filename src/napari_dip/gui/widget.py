@@ -35,6 +35,7 @@ from napari_dip.gui.session import ENDED, Session, State
 from napari_dip.gui.spectra import Curves
 from napari_dip.gui.trying import SampleButton, opened
 from napari_dip.gui.worker import Request, Tick
+from napari_dip.io.settings import remember
 
 COLOURS = {"warning": ("#ffb14a", "#a34e00"), "error": ("#ff8a80", "#b3261e")}  # in a dark and a light theme
 ADVISED = (dip.Denoise, dip.Guided)  # of other tasks the noise says little
@@ -68,6 +69,7 @@ class DeepImagePrior(QWidget):
         self.pause_button.clicked.connect(self.toggle_pause)
         self.stop_button.clicked.connect(self.stop)
         self.recall_button.chosen.connect(self.recall)
+        self.recall_button.failed.connect(self.message.setText)
         self.sample_button.chosen.connect(self.try_sample)
         self.cite_button.clicked.connect(self.copy_methods)
         self.use_button.clicked.connect(self.use_iteration)
@@ -287,6 +289,8 @@ class DeepImagePrior(QWidget):
             self.bar.setValue(int(state == "finished"))
             steps = self.session.last.step if self.session is not None and self.session.last is not None else 0
             self.text.setText(f"{state} after {steps:,} steps")
+        if self.session is not None and self.session.result is not None and state == "finished":
+            remember(self.session.result.report())
         self.inputs.is_held = state not in ENDED
         self.use_button.setVisible(self.session is not None and bool(self.session.steps))
         self.cite_button.setVisible(self.session is not None and bool(self.session.methods))
