@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import platform
@@ -166,8 +167,16 @@ def capped(device: torch.device, most: int | None) -> Iterator[None]:
 def release(device: torch.device) -> None:
     """Give back what a fit that failed still holds."""
     gc.collect()
+    trim()
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def trim() -> None:
+    """Give main memory that is not used any more back to the system, where the C library keeps it: glibc's does."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -21,6 +21,10 @@ class Preset(Checked):
     ----------
     prior : Prior
         What is fitted where there is no pilot.
+    starts : int
+        How many times it is, each time from a start of its own; the result is their mean: chance differs between
+        them, the truth does not. Only with a rule that hides pixels, as the pilot; and not where a hole to be filled is
+        wide: what was invented must not be averaged.
     stop : StoppingRule, optional
         When a fit ends; None: by the task's own rule.
     wide : Prior
@@ -41,6 +45,7 @@ class Preset(Checked):
 
     name: str
     prior: Prior = field(default_factory=Prior)
+    starts: int = 1
     stop: StoppingRule | None = None
     wide: Prior = field(default_factory=lambda: Prior(Skip(skip=0, upsampling="nearest"), Coordinates()))
     members: tuple[Prior, ...] = ()
@@ -89,14 +94,14 @@ PRESETS = (
     Preset(
         "quick",
         _SMALL,
-        HeldOut(floor=100, ceiling=600, patience=50),
-        _SMALL_WIDE,
-        (_GUIDED,),
+        stop=HeldOut(floor=100, ceiling=600, patience=50),
+        wide=_SMALL_WIDE,
+        members=(_GUIDED,),
         passes=1,
         collaborative=True,
         most=100,
     ),
-    Preset("standard", members=(_GUIDED, _SMALL), collaborative=True, most=1000),
-    Preset("best", members=(_GUIDED, _GUIDED, _SMALL, Prior()), collaborative=True, most=3000),
+    Preset("standard", starts=2, members=(_GUIDED, _SMALL), collaborative=True, most=1000),
+    Preset("best", starts=4, members=(_GUIDED, _GUIDED, _SMALL, Prior()), collaborative=True, most=3000),
     Preset("plain"),
 )

@@ -23,8 +23,8 @@ from napari_dip.engine.presets import Preset, choose_preset, choose_rule, guided
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Array
 from napari_dip.engine.run import Run
-from napari_dip.engine.stopping import StoppingRule
-from napari_dip.engine.tasks import Deblock, Denoise, Inpaint, Task
+from napari_dip.engine.stopping import HeldOut, StoppingRule
+from napari_dip.engine.tasks import Deblock, Deconvolve, Denoise, Inpaint, SuperResolve, Task
 from napari_dip.engine.tiles import SMALLEST_TILE
 
 
@@ -184,6 +184,7 @@ def iter_restore(
     if colour is not None and axes_ != axes_.together:  # a frame has one channel: it does not show the colour
         masks.append(_coloured(values, axes_.together, colour))
         colour = None
+    rule = choose_rule(stop, chosen, task)
     run = Run(
         image=values,
         axes=axes_,
@@ -191,12 +192,13 @@ def iter_restore(
         spacing=_spacing(spacing, axes_, grid),
         task=task,
         prior=prior or chosen.prior,
+        starts=chosen.starts if prior is None and isinstance(rule, HeldOut) else 1,
         wide=chosen.wide if task.keeps_known and prior is None else None,
         members=() if prior else chosen.members,
         passes=chosen.passes,
         collaborative=chosen.collaborative,
         most=chosen.most,
-        rule=choose_rule(stop, chosen, task),
+        rule=rule,
         missing=Missing(axes_, tuple(masks), saturation, outliers, task.noise, colour),
         fill=fill or task.fills,
         dtype=made,
@@ -264,9 +266,12 @@ def _expected(
     """Return what will be fitted, to how many guides, and what is made before it, told without the image."""
     if prior is not None:
         return (prior,), int(has_image(task)), None
+    alone = (preset.prior,) * preset.starts
     if task.keeps_known:  # missing pixels are told from similar patches, of planes, and these are no guide
-        return (preset.prior,), int(has_image(task)), FILLING if preset.members and ndim == 2 else None
-    return preset.members or (preset.prior,), 1, PILOT if preset.members else None
+        return alone, int(has_image(task)), FILLING if preset.members and ndim == 2 else None
+    if not preset.members or (isinstance(task, SuperResolve) and not task.is_blurred):
+        return alone, int(has_image(task)), None
+    return preset.members, 1, None if isinstance(task, SuperResolve | Deconvolve) else PILOT
 
 
 def _frames(task: Task) -> str:

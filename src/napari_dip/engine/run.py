@@ -46,6 +46,7 @@ class Run:
     spacing: tuple[float, ...]  # of the restored image's pixels
     task: Task
     prior: Prior
+    starts: int  # of it
     wide: Prior | None  # instead of it where a hole to be filled is wide
     members: tuple[Prior, ...]
     passes: int
@@ -262,6 +263,7 @@ class Run:
         return {
             "task": settings_of(self.task),
             "prior": settings_of(self.prior),
+            "starts": self.starts,
             "wide": settings_of(self.wide),
             "members": settings_of(self.members),
             "passes": self.passes,

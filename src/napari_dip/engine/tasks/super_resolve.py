@@ -102,6 +102,11 @@ class SuperResolve(Checked):
         """Where the edges of measured pixels and of the finer ones meet."""
         return tuple(Fraction(factor).limit_denominator(64).denominator for factor in self.factors)
 
+    @property
+    def is_blurred(self) -> bool:
+        """Whether optics blurred what the large pixels saw."""
+        return self.psf is not None or self.model is not None
+
     def problem(self, y: Tensor) -> Problem:
         """Return the problem; with a PSF, x goes beyond the field as far as its light reaches into it.
 
