@@ -111,8 +111,7 @@ def super_resolve(drawing: Drawing) -> None:
     """Draw the middle of the coins with large pixels, the same super-resolved, and the truth."""
     sample = samples.coarse_coins()
     crop = sample.image[16:48, 16:48]
-    task, rule = dip.SuperResolve(4), dip.HeldOut(ceiling=600, reveal=0.5)
-    result = dip.restore(crop, task, stop=rule, max_steps=drawing.max_steps, device=drawing.device)
+    result = dip.restore(crop, dip.SuperResolve(4), max_steps=drawing.max_steps, device=drawing.device)
     truth = sample.truth[64:192, 64:192]
     cubic = resize(crop.astype(float), truth.shape, order=3, mode="edge")
     error = [10 * np.log10(255**2 / np.mean((one - truth) ** 2)) for one in (cubic, result.image)]

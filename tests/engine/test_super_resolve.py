@@ -219,3 +219,43 @@ def test_a_psf_that_is_none_is_refused_by_super_resolution(psf, words):
 def test_a_psf_that_was_normalised_is_told_with_the_fine_image():
     result = dip.restore(np.eye(20), dip.SuperResolve(2, psf=7 * np.ones((1, 1))), TINY, FEW)
     assert "The PSF was divided by its sum, 7: the result has the light of the measurement" in result.notes
+
+
+def test_few_pixels_are_hidden_where_each_leaves_a_gap_of_many():
+    y = torch.rand(1, 32, 32, generator=torch.Generator().manual_seed(0))
+    hidden = {}
+    for name, problem in {"fine": dip.SuperResolve(4).problem(y), "alike": dip.Denoise().problem(y)}.items():
+        shown, _ = dip.HeldOut().start(problem, 0)
+        hidden[name] = int((~shown.known()).sum())
+    assert 70 < hidden["fine"] < 140
+    assert hidden["alike"] > 150
+
+
+def test_the_last_phase_begins_anew_with_all_pixels(truth):
+    """After as many steps as were best without some, it is the fit that never hid any."""
+    small = degraded(truth, dip.Box(), (20, 24))
+    once = dip.Preset("once", TINY)
+    rule = dip.HeldOut(floor=60, ceiling=60, reveal=1.0)
+    found = dip.restore(small, dip.SuperResolve(2), preset=once, stop=rule)
+    assert found.fits[0].revealed == found.best_step
+    told = dip.restore(small, dip.SuperResolve(2), preset=once, stop=dip.FixedSteps(found.best_step))
+    np.testing.assert_array_equal(found.estimate, told.estimate)
+
+
+def test_a_last_phase_that_is_not_whole_does_not_count(truth):
+    small = degraded(truth, dip.Box(), (20, 24))
+    once = dip.Preset("once", TINY)
+    limited = dip.restore(
+        small, dip.SuperResolve(2), preset=once, stop=dip.HeldOut(floor=60, ceiling=60, reveal=1.0), max_steps=70
+    )
+    without = dip.restore(small, dip.SuperResolve(2), preset=once, stop=dip.HeldOut(floor=60, ceiling=60, reveal=0.0))
+    assert limited.fits[0].revealed == 0
+    np.testing.assert_array_equal(limited.estimate, without.estimate)
+    control = dip.Control()
+    for progress in dip.iter_restore(
+        small, dip.SuperResolve(2), preset=once, stop=dip.HeldOut(floor=60, ceiling=60, reveal=1.0), control=control
+    ):
+        if progress.phase == "revealing":
+            control.stop()
+    stopped = progress.restoration()
+    np.testing.assert_array_equal(stopped.estimate, without.estimate)

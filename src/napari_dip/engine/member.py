@@ -150,16 +150,27 @@ class Member:
         return wanted if most is None else max(0, min(wanted, most - last))
 
     def reveal(self) -> Iterator[Step]:
-        """Go on from the best iterate with nothing hidden, so that held-out pixels are used too."""
+        """Go on from the best iterate, or begin anew, with nothing hidden, so that held-out pixels are used too.
+
+        A fit that began anew counts when it has come as far as the best one, not before.
+        """
         best, most = self.best, self.reveals(self.fit.last_step)
-        if best is None or best.state is None or not most:
+        if best is None or best.state is None or not most or (self.begins_anew and most < best.step):
             return
-        for iterate in self.iterates(self.problem, best.state):
-            self.forward, self.revealed, self.fit.revealed = iterate.forward, iterate.average, iterate.step - best.step
+        before = 0 if self.begins_anew else best.step
+        for iterate in self.iterates(self.problem, None if self.begins_anew else best.state):
+            taken = iterate.step - before
+            if not self.begins_anew or taken == most:
+                self.forward, self.revealed, self.fit.revealed = iterate.forward, iterate.average, taken
             self.fit.seconds = time.perf_counter() - self.started
-            yield Step(self, "revealing", self.fit.last_step + self.fit.revealed, None)
-            if self.run.control.is_stopped or self.run.is_late or self.fit.revealed >= most:
+            yield Step(self, "revealing", self.fit.last_step + taken, None)
+            if self.run.control.is_stopped or self.run.is_late or taken >= most:
                 return
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether the last phase is a fit of its own."""
+        return self.run.rule.reveal >= 1
 
     @property
     def expected(self) -> int:

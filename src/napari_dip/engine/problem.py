@@ -235,6 +235,11 @@ class Problem:
         """Whether held-out pixels and the residual tell how good x is: y is x and noise of its own at each pixel."""
         return self.pilot_share is None
 
+    @property
+    def is_finer(self) -> bool:
+        """Whether x has smaller pixels than y."""
+        return self.is_image and self.field(torch.empty(self.shape, device="meta")).shape[1:] != self.y.shape[1:]
+
     def known(self) -> Tensor:
         """Return which elements of y count, a boolean tensor shaped as y."""
         return torch.ones_like(self.y, dtype=torch.bool) if self.weight is None else self.weight > 0

@@ -22,6 +22,7 @@ Criterion = Callable[[Iterate], Tensor]
 """Scores an iterate's average: 0-d, stays on the device; lower is better, inf = cannot tell yet."""
 
 MOST_HIDDEN = 0.25  # of the pixels, where their neighbours are hidden with them
+FEW = 100  # px that are hidden at least where each leaves a gap of many finer ones
 SAMPLE = 16384  # elements: enough for the variance of an image, cheap at every step
 Steps = Annotated[int, {"min": 1, "unit": "steps"}]
 
@@ -67,6 +68,9 @@ class HeldOut(Checked):
 
     Of several frames of one scene no pixel is hidden: what they tell is parted into two measurements of all pixels,
     whose noise is independent however it is correlated from pixel to pixel. The fit sees one, the other one scores it.
+
+    In the last phase the fit goes on from its best step with all pixels shown; with `reveal=1` it begins anew with
+    them, and takes as many steps: where a hidden pixel leaves a gap of many fine ones, what was put there stays.
     """
 
     fraction: Annotated[float, {"min": 0.001, "max": 0.5, "tooltip": "Share of the known pixels"}] = 0.05
@@ -77,14 +81,18 @@ class HeldOut(Checked):
     floor: Steps = 300
     ceiling: Steps = 6000
     patience: Steps = 200
-    reveal: Annotated[float, {"min": 0.0, "max": 1.0, "tooltip": "Share of the best step, to use all pixels"}] = 0.1
+    reveal: Annotated[
+        float,
+        {"min": 0.0, "max": 1.0, "tooltip": "Share of the best step, to use all pixels; 1: begin anew with them"},
+    ] = 0.1
 
     def start(self, problem: Problem, seed: int) -> tuple[Problem, Criterion]:
         if not problem.is_judged_by_pixels:
             raise ValueError("Held-out pixels tell nothing of what this task does: take FixedSteps")
         known = problem.known()
         generator = torch.Generator().manual_seed(seed + 0x5EED)
-        share = max(self.fraction, min(0.2, self.least / max(1, int(known.any(0).sum()))))
+        least = min(self.least, FEW) if problem.is_finer else self.least
+        share = max(self.fraction, min(0.2, least / max(1, int(known.any(0).sum()))))
         if problem.exposures is not None:
             return self._parted(problem, problem.exposures, share)
         noise = problem.noise

@@ -48,8 +48,8 @@ class SuperResolve(Checked):
     """Make the pixels smaller: y = A(x) + noise, A the degradation that made the large ones, after a blur if any."""
 
     done: ClassVar[str] = "super-resolved"
-    # a hidden pixel leaves a gap of many fine ones: it takes longer to close than where the grids are the same
-    stop: ClassVar[StoppingRule] = HeldOut(reveal=0.5)
+    # a hidden pixel leaves a gap of many fine ones, which does not close again
+    stop: ClassVar[StoppingRule] = HeldOut(reveal=1.0)
     noise: ClassVar[NoiseLaw | None] = None
     mask: ClassVar[Mask | None] = None
     floor: ClassVar[float | None] = None
