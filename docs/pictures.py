@@ -19,6 +19,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import tifffile
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
@@ -42,6 +43,7 @@ class Drawing:
     into: Path
     max_steps: int | None
     device: str
+    data: Path | None  # images that are not scikit-image's
 
     def save(self, name: str, pixels: np.ndarray) -> None:
         """Write 8-bit pixels as a small PNG; a palette where the file would be large."""
@@ -157,6 +159,21 @@ def deconvolve(drawing: Drawing) -> None:
     truth = sample.truth[part]
     low, high = np.percentile(truth, [0.1, 99])
     drawing.save("deconvolve", beside(sample.image[part], result.image, truth, limits=(low, high), zoom=3))
+
+
+def nuclei(drawing: Drawing) -> None:
+    """Draw a plane and a section of real nuclei (the example volume of StarDist, BSD-3), and the same deconvolved."""
+    if drawing.data is None:
+        print("nuclei: needs --data FOLDER, with vol3d/stardist_img3d.tif")
+        return
+    volume = tifffile.imread(drawing.data / "vol3d" / "stardist_img3d.tif")
+    task = dip.Deconvolve(model=dip.GaussianPSF(fwhm=2.5, fwhm_z=4.0))
+    result = dip.restore(volume, task, axes="ZYX", max_steps=drawing.max_steps, device=drawing.device)
+    print(f"nuclei: step {result.best_step}, {result.ended}; {'; '.join(result.notes)}")
+    limits = span(volume)
+    planes = [beside(*(each[at] for each in (volume, result.image)), limits=limits, zoom=5)
+              for at in (np.s_[15], np.s_[:, 30])]  # fmt: skip
+    drawing.save("nuclei", np.concatenate([planes[0], np.full((GAP, *planes[0].shape[1:]), 255, np.uint8), planes[1]]))
 
 
 def bands(drawing: Drawing) -> None:
@@ -331,6 +348,7 @@ PICTURES: dict[str, Callable[[Drawing], None]] = {
     "deblock": deblock,
     "enhance": enhance,
     "deconvolve": deconvolve,
+    "nuclei": nuclei,
     "bands": bands,
     "stop": stop,
     "window": window,
@@ -343,9 +361,10 @@ def main() -> None:
     parser.add_argument("--max-steps", type=int, help="drafts")
     parser.add_argument("--into", type=Path, default=HERE)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--data", type=Path, help="a folder with vol3d/stardist_img3d.tif, for the nuclei")
     options = parser.parse_args()
     options.into.mkdir(parents=True, exist_ok=True)
-    drawing = Drawing(options.into, options.max_steps, options.device)
+    drawing = Drawing(options.into, options.max_steps, options.device, options.data)
     for name in [options.only] if options.only else PICTURES:
         PICTURES[name](drawing)
 

@@ -238,7 +238,7 @@ class Problem:
     @property
     def is_finer(self) -> bool:
         """Whether x has smaller pixels than y."""
-        return self.is_image and self.field(torch.empty(self.shape, device="meta")).shape[1:] != self.y.shape[1:]
+        return self.is_image and self.field(self.y.new_empty(self.shape)).shape[1:] != self.y.shape[1:]
 
     def known(self) -> Tensor:
         """Return which elements of y count, a boolean tensor shaped as y."""
