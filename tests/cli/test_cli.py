@@ -670,3 +670,56 @@ def test_settings_of_another_task_or_of_nothing_are_refused(noisy, tmp_path, cap
     assert "is of SuperResolve, not of Denoise" in capsys.readouterr().err
     assert run("denoise", noisy, "-o", tmp_path / "b.png", "--settings", noisy) == 2
     assert "no report of a restoration" in capsys.readouterr().err
+
+
+def test_what_a_file_said_is_left_to_the_next_file(tmp_path):
+    """Its noise and its saturation are of that image: another one has its own, or none."""
+    rows, columns = np.mgrid[:96, :80]
+    electrons, rng = 200 + 100 * np.sin(columns / 9) * np.cos(rows / 12), np.random.default_rng(0)
+    values = (rng.poisson(electrons) + rng.normal(0, 2, electrons.shape)).astype(np.float32)
+    first, report = tmp_path / "first.fits", tmp_path / "first.json"
+    header = fits.Header({"GAIN": 1.0, "RDNOISE": 2.0, "SATURATE": 9000.0})
+    fits.PrimaryHDU(values, header).writeto(first)
+    np.save(tmp_path / "second.npy", values)
+    brief = ("--stop", "FixedSteps(steps=2)")
+    assert run("denoise", first, "-o", tmp_path / "a.fits", "--report", report, *brief) == 0
+    told = json.loads(report.read_text())
+    assert told["settings"]["saturation"] == 9000
+    assert told["settings"]["asked"]["task"]["noise"] is not None
+    second = tmp_path / "second.json"
+    words = ("--report", second, "--settings", report)
+    assert run("denoise", tmp_path / "second.npy", "-o", tmp_path / "b.npy", *words) == 0
+    told = json.loads(second.read_text())
+    assert told["settings"]["saturation"] is None
+    assert told["settings"]["asked"]["task"]["noise"] is None
+    assert told["settings"]["asked"]["stop"]["steps"] == 2
+
+
+def test_an_image_that_no_report_holds_must_be_given_again(noisy, tmp_path, capsys):
+    variance, report, out = tmp_path / "variance.npy", tmp_path / "report.json", tmp_path / "a.png"
+    np.save(variance, np.full((48, 40), 225.0))
+    brief = ("--stop", "FixedSteps(steps=1)")
+    assert run("denoise", noisy, "-o", out, "--variance", variance, "--report", report, *brief) == 0
+    again = ("denoise", noisy, "-o", tmp_path / "b.png", "--settings", report)
+    assert run(*again) == 2
+    assert "had --variance" in capsys.readouterr().err
+    assert run(*again, "--variance", variance) == 0
+    assert run("denoise", noisy, "-o", out, "--gain", 1, "--report", report, "--overwrite", *brief) == 0
+    assert run(*again, "--variance", variance, "--overwrite") == 0  # instead of the gain of the report
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("psf", "//elsewhere/psf.tif"), ("floor", json.loads("[" * 600 + "]" * 600)), ("align", [1])],
+)
+def test_a_report_names_no_file_and_breaks_nothing(noisy, tmp_path, capsys, part, value):
+    report = tmp_path / "report.json"
+    words = ("-o", tmp_path / "a.png", "--report", report, "--stop", "FixedSteps(steps=1)")
+    assert run("deconvolve", noisy, *words) == 0
+    found = json.loads(report.read_text())
+    found["settings"]["asked"]["task"][part] = value
+    report.write_text(json.dumps(found))
+    capsys.readouterr()
+    code = run("deconvolve", noisy, "-o", tmp_path / "b.png", "--settings", report)
+    assert "elsewhere" not in capsys.readouterr().err
+    assert code == (0 if part == "psf" else 2)

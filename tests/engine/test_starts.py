@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -60,6 +62,31 @@ def test_what_is_invented_in_a_wide_hole_is_not_averaged(small):
     hole[10:34, 12:36] = True
     result = dip.restore(np.pad(small, ((8, 8), (6, 6)), "edge"), dip.Inpaint(hole), **FEW)
     assert len(result.fits) == 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Squared(dip.Denoise):
+    """A task of one's own, of whose operator nothing is known."""
+
+    def problem(self, y):
+        return dataclasses.replace(super().problem(y), forward=torch.square)
+
+
+def test_of_a_task_of_ones_own_there_is_one_fit(small):
+    own = dip.Preset("own", TINY, starts=2)
+    assert len(dip.restore(small, Squared(), preset=own, stop=FEW["stop"]).fits) == 1
+
+
+def test_what_is_invented_in_a_wide_hole_of_another_task_is_not_averaged_either(small):
+    hole = np.pad(small, ((8, 8), (6, 6)), "edge")
+    hole[10:34, 12:36] = np.nan
+    assert len(dip.restore(hole, dip.SuperResolve(), fill=True, **FEW).fits) == 1
+    assert len(dip.restore(hole, dip.SuperResolve(), **FEW).fits) == 2
+
+
+def test_a_preset_without_a_fit_is_refused():
+    with pytest.raises(ValueError, match="starts"):
+        dip.Preset("none", TINY, starts=0)
 
 
 def test_of_an_operator_that_anybody_wrote_there_is_one_fit():

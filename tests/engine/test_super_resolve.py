@@ -242,20 +242,33 @@ def test_the_last_phase_begins_anew_with_all_pixels(truth):
     np.testing.assert_array_equal(found.estimate, told.estimate)
 
 
-def test_a_last_phase_that_is_not_whole_does_not_count(truth):
-    small = degraded(truth, dip.Box(), (20, 24))
-    once = dip.Preset("once", TINY)
-    limited = dip.restore(
-        small, dip.SuperResolve(2), preset=once, stop=dip.HeldOut(floor=60, ceiling=60, reveal=1.0), max_steps=70
-    )
-    without = dip.restore(small, dip.SuperResolve(2), preset=once, stop=dip.HeldOut(floor=60, ceiling=60, reveal=0.0))
-    assert limited.fits[0].revealed == 0
-    np.testing.assert_array_equal(limited.estimate, without.estimate)
-    control = dip.Control()
-    for progress in dip.iter_restore(
-        small, dip.SuperResolve(2), preset=once, stop=dip.HeldOut(floor=60, ceiling=60, reveal=1.0), control=control
-    ):
+@pytest.fixture(scope="module")
+def anew():
+    return {"preset": dip.Preset("once", TINY), "stop": dip.HeldOut(floor=60, ceiling=60, reveal=1.0)}
+
+
+def test_a_last_phase_that_was_stopped_does_not_count(truth, anew):
+    small, control = degraded(truth, dip.Box(), (20, 24)), dip.Control()
+    hidden = {**anew, "stop": dip.HeldOut(floor=60, ceiling=60, reveal=0.0)}
+    without = dip.restore(small, dip.SuperResolve(2), **hidden)
+    for progress in dip.iter_restore(small, dip.SuperResolve(2), **anew, control=control):
         if progress.phase == "revealing":
             control.stop()
-    stopped = progress.restoration()
-    np.testing.assert_array_equal(stopped.estimate, without.estimate)
+    np.testing.assert_array_equal(progress.restoration().estimate, without.estimate)
+
+
+def test_where_few_steps_are_left_the_last_phase_goes_on_from_the_best(truth, anew):
+    small = degraded(truth, dip.Box(), (20, 24))
+    limited = dip.restore(small, dip.SuperResolve(2), **anew, max_steps=70)
+    going_on = {**anew, "stop": dip.HeldOut(floor=60, ceiling=60, reveal=10 / limited.best_step)}
+    assert limited.fits[0].revealed == 10
+    np.testing.assert_array_equal(limited.estimate, dip.restore(small, dip.SuperResolve(2), **going_on).estimate)
+
+
+def test_pixels_are_finer_whatever_lies_around_the_field():
+    y = torch.rand(1, 24, 24, generator=torch.Generator().manual_seed(0))
+    spot = dip.GaussianPSF(3.0)
+    assert dip.SuperResolve(1.5).problem(y).is_finer
+    assert dip.SuperResolve(2, model=spot).problem(y).is_finer
+    assert not dip.Deconvolve(model=spot).problem(y).is_finer
+    assert not dip.Denoise().problem(y).is_finer

@@ -145,3 +145,6 @@ def test_settings_that_cannot_be_written_or_read_cost_nothing(tmp_path: Path, mo
     assert settings.last() is None
     monkeypatch.setattr(settings, "place", lambda: occupied)
     assert settings.last() is None
+
+    occupied.write_text('{"settings": ' + "[" * 600 + "]" * 600 + "}")
+    assert settings.last() is None

@@ -121,7 +121,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=["source", "float32"], default="source", help="of OUT")
     parser.add_argument("--missing", "--dq", metavar="FILE", help="non-zero pixels must have no influence, such as "
                         "dead ones, or those with a data-quality flag")  # fmt: skip
-    parser.add_argument("--fill", action="store_true", help="missing pixels come back restored")
+    parser.add_argument("--fill", action=argparse.BooleanOptionalAction, default=False,
+                        help="missing pixels come back restored")  # fmt: skip
     parser.add_argument("--saturation", type=_finite, metavar="VALUE", help="from here on pixels are missing")
     parser.add_argument("--outliers", type=outliers, metavar="FWHM", nargs="?", const=dip.Outliers(), help="flag and "
                         "replace hot pixels and cosmic rays: sharper than a spot so wide, default 1.5 px")  # fmt: skip

@@ -25,6 +25,7 @@ from napari_dip import io
 from napari_dip.cli import FAILED
 from napari_dip.cli.quality import Comparison
 from napari_dip.cli.reading import lettered, read
+from napari_dip.cli.recalling import TOLD
 from napari_dip.engine import arrays, devices, fields
 from napari_dip.engine.blocks import name_axes
 from napari_dip.engine.presets import choose_preset
@@ -95,6 +96,8 @@ def why_no_std(options: argparse.Namespace) -> str:
     """Return what task and preset say beforehand of why there will be no standard deviation; empty: nothing."""
     if not bare_task(options).denoises:
         return "only denoise, guided and inpaint --denoise-known can tell it from held-out pixels"
+    if options.prior is not None:
+        return "a prior of one's own is fitted alone, without a pilot"
     preset = choose_preset(options.preset)
     return preset.no_std and f"with --preset {preset.name} {preset.no_std}"
 
@@ -396,6 +399,7 @@ def full_report(digest: str, restoration: dip.Restoration, options: argparse.Nam
     device = devices.choose(options.device)
     return {
         **restoration.report(),
+        TOLD: [name for name, is_given in given(options).items() if not is_given],
         "input": str(options.image),
         "output": str(options.out),
         "sha256_input": digest,
@@ -404,6 +408,13 @@ def full_report(digest: str, restoration: dip.Restoration, options: argparse.Nam
         "memory_limit_bytes": devices.memory(device),
         "cores": devices.cores(),
     }
+
+
+def given(options: argparse.Namespace) -> dict[str, bool]:
+    """Return which settings that the file of the image may say were asked for by flags instead."""
+    flags = ("gain", "read_noise", "offset", "variance")
+    noise = any(getattr(options, name, None) is not None for name in flags)
+    return {"noise": noise, "saturation": options.saturation is not None}
 
 
 def write_report(path: str, report: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from napari_dip.engine.controlled import Cap
 from napari_dip.engine.estimation import estimate_noise
 from napari_dip.engine.noise import NoiseModel
-from napari_dip.engine.problem import LeastSquares, Problem
+from napari_dip.engine.problem import FEW_HIDDEN, LeastSquares, Problem
 
 PACE = 0.004  # per step: how fast λ follows the noise
 NARROWEST, WIDEST = 0.25, 1.5  # in units of the bound given: how far
@@ -147,6 +147,7 @@ def _held_out(problem: Problem, whole: Problem | None, seed: int) -> Tensor:
     hidden = torch.zeros_like(known) if whole is None else whole.known().to(known.device) & ~known
     if bool(hidden.any()):
         return hidden
-    share = min(MOST, max(SHARE, ENOUGH / max(1, int(known.any(0).sum()))))
+    enough = FEW_HIDDEN if problem.is_finer else ENOUGH
+    share = min(MOST, max(SHARE, enough / max(1, int(known.any(0).sum()))))
     draws = torch.rand(known.shape[1:], generator=torch.Generator().manual_seed(seed))
     return known & (draws < share).to(known.device)

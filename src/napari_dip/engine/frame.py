@@ -77,7 +77,8 @@ class FrameFit:
         if self.is_filled(hidden):  # known beforehand, as what is fitted then is
             plan = run.planned(problem, self.priors(None), FILLING)
         yield from self.prepare(hidden)
-        devices.trim()  # what was made in closed form took more than it left
+        if mixture.pilot is not None or mixture.filling is not None:
+            devices.trim()  # they took more than they left
         made = mixture.pilot.guide if mixture.pilot else mixture.guide
         priors = self.priors(made)
         if made is not None:
@@ -126,11 +127,16 @@ class FrameFit:
         run, problem = self.run, self.problem
         if made is None and (problem.guide is None or problem.is_judged_by_pixels or not run.members):
             if run.wide is None or self.mixture.wide is None:
-                # of an operator that anybody wrote, two x may both be right, and their mean wrong
-                return (run.prior,) * (run.starts if problem.is_image else 1)
+                return (run.prior,) * self.starts
             return (run.prior, run.wide) if self.mixture.gaps else (run.wide,)
         seeing = tuple(prior for prior in run.members if isinstance(prior.source, Guide))
         return run.members if problem.is_judged_by_pixels or not seeing else seeing
+
+    @property
+    def starts(self) -> int:
+        """How many fits of one prior the result is the mean of: not of what is invented in a wide hole."""
+        invents = self.run.fill and bool(wide_holes(self.problem.known()).any())
+        return 1 if invents else self.run.starts
 
     def most(self, prior: Prior) -> int | None:
         """Return the steps of a fit at most, before its last phase; None: as many as its rule lets it have."""

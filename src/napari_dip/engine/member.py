@@ -145,32 +145,29 @@ class Member:
 
     def reveals(self, last: int) -> int:
         """Return the length of the last phase of a fit that ends at a step."""
-        wanted = math.ceil(self.run.rule.reveal * (self.best.step if self.best else 0))
+        wanted = math.ceil(min(1.0, self.run.rule.reveal) * (self.best.step if self.best else 0))
         most = self.run.limits.steps
         return wanted if most is None else max(0, min(wanted, most - last))
 
     def reveal(self) -> Iterator[Step]:
         """Go on from the best iterate, or begin anew, with nothing hidden, so that held-out pixels are used too.
 
-        A fit that began anew counts when it has come as far as the best one, not before.
+        A fit that began anew counts when it has come as far as the best one, not before; it does not begin where there
+        are not as many steps left.
         """
         best, most = self.best, self.reveals(self.fit.last_step)
-        if best is None or best.state is None or not most or (self.begins_anew and most < best.step):
+        if best is None or best.state is None or not most:
             return
-        before = 0 if self.begins_anew else best.step
-        for iterate in self.iterates(self.problem, None if self.begins_anew else best.state):
+        is_anew = self.run.rule.reveal >= 1 and most >= best.step
+        before = 0 if is_anew else best.step
+        for iterate in self.iterates(self.problem, None if is_anew else best.state):
             taken = iterate.step - before
-            if not self.begins_anew or taken == most:
+            if not is_anew or taken >= most:
                 self.forward, self.revealed, self.fit.revealed = iterate.forward, iterate.average, taken
             self.fit.seconds = time.perf_counter() - self.started
             yield Step(self, "revealing", self.fit.last_step + taken, None)
             if self.run.control.is_stopped or self.run.is_late or taken >= most:
                 return
-
-    @property
-    def begins_anew(self) -> bool:
-        """Whether the last phase is a fit of its own."""
-        return self.run.rule.reveal >= 1
 
     @property
     def expected(self) -> int:

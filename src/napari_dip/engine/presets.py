@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from napari_dip.engine.fields import Checked
 from napari_dip.engine.networks import Skip
@@ -22,9 +23,10 @@ class Preset(Checked):
     prior : Prior
         What is fitted where there is no pilot.
     starts : int
-        How many times it is, each time from a start of its own; the result is their mean: chance differs between
-        them, the truth does not. Only with a rule that hides pixels, as the pilot; and not where a hole to be filled is
-        wide: what was invented must not be averaged.
+        How many times it is fitted there, each time from a start of its own; the result is their mean: chance differs
+        between them, the truth does not. Only with `HeldOut` and for this package's own tasks, since of another
+        operator two images may both be right and their mean wrong; and not where a hole to be filled is wide: what was
+        invented must not be averaged.
     stop : StoppingRule, optional
         When a fit ends; None: by the task's own rule.
     wide : Prior
@@ -45,7 +47,7 @@ class Preset(Checked):
 
     name: str
     prior: Prior = field(default_factory=Prior)
-    starts: int = 1
+    starts: Annotated[int, {"min": 1}] = 1
     stop: StoppingRule | None = None
     wide: Prior = field(default_factory=lambda: Prior(Skip(skip=0, upsampling="nearest"), Coordinates()))
     members: tuple[Prior, ...] = ()

@@ -22,6 +22,9 @@ from napari_dip.engine.noise import NoiseModel
 Array = npt.NDArray[Any]
 
 
+FEW_HIDDEN = 100  # px that a rule hides at least where each leaves a gap of many finer ones
+
+
 class Role(Enum):
     """What a field of a task is that no form shows, told by its annotation: how an array is cut into frames."""
 
@@ -238,7 +241,8 @@ class Problem:
     @property
     def is_finer(self) -> bool:
         """Whether x has smaller pixels than y."""
-        return self.is_image and self.field(self.y.new_empty(self.shape)).shape[1:] != self.y.shape[1:]
+        shown = self.field(self.y.new_empty(()).expand(self.shape))
+        return self.is_image and shown[0].numel() > self.y[0].numel()
 
     def known(self) -> Tensor:
         """Return which elements of y count, a boolean tensor shaped as y."""

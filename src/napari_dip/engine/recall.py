@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
@@ -89,7 +90,7 @@ def recipe(report: Mapping[str, Any]) -> Recipe:
     """
     try:
         return _recipe(report)
-    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError("This is no report of a restoration, or one of another version") from error
 
 
@@ -107,9 +108,9 @@ def _recipe(report: Mapping[str, Any]) -> Recipe:
         seed=_number(report["seed"], 0),
         dtype=asked["dtype"],
         keep_every=_number(settings["keep_every"], 0),
-        saturation=None if settings["saturation"] is None else float(settings["saturation"]),
+        saturation=None if settings["saturation"] is None else _level(settings["saturation"]),
         outliers=cast(Outliers | None, _made(settings["outliers"], (Outliers, type(None)))),
-        fill=bool(settings["fill"]),
+        fill=_made(settings["fill"], (bool,)),
         tile=None if settings["tile"] is None else _number(settings["tile"], SMALLEST_TILE),
     )
 
@@ -118,6 +119,12 @@ def _number(value: Any, least: int) -> int:
     if not isinstance(value, int) or value < least:
         raise TypeError(f"{value!r} is no whole number from {least} on")
     return value
+
+
+def _level(value: Any) -> float:
+    if not isinstance(value, int | float) or math.isnan(value):
+        raise TypeError(f"{value!r} is no intensity")
+    return float(value)
 
 
 def _made(record: Any, kinds: tuple[type, ...]) -> Any:

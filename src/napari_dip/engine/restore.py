@@ -24,7 +24,7 @@ from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Array
 from napari_dip.engine.run import Run
 from napari_dip.engine.stopping import HeldOut, StoppingRule
-from napari_dip.engine.tasks import Deblock, Deconvolve, Denoise, Inpaint, SuperResolve, Task
+from napari_dip.engine.tasks import TASKS, Deblock, Deconvolve, Denoise, Inpaint, SuperResolve, Task
 from napari_dip.engine.tiles import SMALLEST_TILE
 
 
@@ -192,7 +192,7 @@ def iter_restore(
         spacing=_spacing(spacing, axes_, grid),
         task=task,
         prior=prior or chosen.prior,
-        starts=chosen.starts if prior is None and isinstance(rule, HeldOut) else 1,
+        starts=_starts(task, prior, chosen, rule),
         wide=chosen.wide if task.keeps_known and prior is None else None,
         members=() if prior else chosen.members,
         passes=chosen.passes,
@@ -266,12 +266,17 @@ def _expected(
     """Return what will be fitted, to how many guides, and what is made before it, told without the image."""
     if prior is not None:
         return (prior,), int(has_image(task)), None
-    alone = (preset.prior,) * preset.starts
+    alone = (preset.prior,) * _starts(task, prior, preset, choose_rule(None, preset, task))
     if task.keeps_known:  # missing pixels are told from similar patches, of planes, and these are no guide
         return alone, int(has_image(task)), FILLING if preset.members and ndim == 2 else None
     if not preset.members or (isinstance(task, SuperResolve) and not task.is_blurred):
         return alone, int(has_image(task)), None
     return preset.members, 1, None if isinstance(task, SuperResolve | Deconvolve) else PILOT
+
+
+def _starts(task: Task, prior: Prior | None, preset: Preset, rule: StoppingRule) -> int:
+    """Return how many fits of the preset's prior there are without a pilot."""
+    return preset.starts if prior is None and isinstance(rule, HeldOut) and type(task) in TASKS else 1
 
 
 def _frames(task: Task) -> str:

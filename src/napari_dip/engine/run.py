@@ -46,7 +46,7 @@ class Run:
     spacing: tuple[float, ...]  # of the restored image's pixels
     task: Task
     prior: Prior
-    starts: int  # of it
+    starts: int  # fits of the prior, where there is no pilot
     wide: Prior | None  # instead of it where a hole to be filled is wide
     members: tuple[Prior, ...]
     passes: int

@@ -15,14 +15,13 @@ from napari_dip.engine.correlation import autocorrelation, grown, reach
 from napari_dip.engine.estimation import estimate_noise
 from napari_dip.engine.fields import Checked
 from napari_dip.engine.fit import Iterate
-from napari_dip.engine.problem import Array, Exposures, Problem, TooLittleKnownError
+from napari_dip.engine.problem import FEW_HIDDEN, Array, Exposures, Problem, TooLittleKnownError
 from napari_dip.engine.sharpness import blur, is_settled, is_steady, planes, relative_sharpness, sharpness
 
 Criterion = Callable[[Iterate], Tensor]
 """Scores an iterate's average: 0-d, stays on the device; lower is better, inf = cannot tell yet."""
 
 MOST_HIDDEN = 0.25  # of the pixels, where their neighbours are hidden with them
-FEW = 100  # px that are hidden at least where each leaves a gap of many finer ones
 SAMPLE = 16384  # elements: enough for the variance of an image, cheap at every step
 Steps = Annotated[int, {"min": 1, "unit": "steps"}]
 
@@ -39,8 +38,8 @@ class StoppingRule(Protocol):
     patience : int
         The fit ends after so many steps without a better score.
     reveal : float
-        Length of a last phase, from the best iterate on, in which held-out pixels are shown, as a share of the
-        best step; 0 for rules that hide none.
+        Length of a last phase in which held-out pixels are shown, as a share of the best step; 0 for rules that hide
+        none. It goes on from the best iterate; with 1 it begins anew, and takes as many steps as were best.
     """
 
     @property
@@ -70,7 +69,7 @@ class HeldOut(Checked):
     whose noise is independent however it is correlated from pixel to pixel. The fit sees one, the other one scores it.
 
     In the last phase the fit goes on from its best step with all pixels shown; with `reveal=1` it begins anew with
-    them, and takes as many steps: where a hidden pixel leaves a gap of many fine ones, what was put there stays.
+    them, and takes as many steps: where a hidden pixel leaves a gap of many fine ones, what the fit put there stays.
     """
 
     fraction: Annotated[float, {"min": 0.001, "max": 0.5, "tooltip": "Share of the known pixels"}] = 0.05
@@ -91,7 +90,7 @@ class HeldOut(Checked):
             raise ValueError("Held-out pixels tell nothing of what this task does: take FixedSteps")
         known = problem.known()
         generator = torch.Generator().manual_seed(seed + 0x5EED)
-        least = min(self.least, FEW) if problem.is_finer else self.least
+        least = min(self.least, FEW_HIDDEN) if problem.is_finer else self.least
         share = max(self.fraction, min(0.2, least / max(1, int(known.any(0).sum()))))
         if problem.exposures is not None:
             return self._parted(problem, problem.exposures, share)

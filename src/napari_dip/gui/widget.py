@@ -289,8 +289,6 @@ class DeepImagePrior(QWidget):
             self.bar.setValue(int(state == "finished"))
             steps = self.session.last.step if self.session is not None and self.session.last is not None else 0
             self.text.setText(f"{state} after {steps:,} steps")
-        if self.session is not None and self.session.result is not None and state == "finished":
-            remember(self.session.result.report())
         self.inputs.is_held = state not in ENDED
         self.use_button.setVisible(self.session is not None and bool(self.session.steps))
         self.cite_button.setVisible(self.session is not None and bool(self.session.methods))
@@ -298,6 +296,8 @@ class DeepImagePrior(QWidget):
         self.update_controls()
         if state in ENDED and self.is_joined:
             self.inputs.soon()  # what changed meanwhile was not looked at
+        if self.session is not None and self.session.result is not None and state == "finished":
+            remember(self.session.result.report())
 
     # ------------------------------------------------------------------ the viewer around it
 

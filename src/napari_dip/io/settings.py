@@ -18,15 +18,15 @@ NEEDED = ("version", "seed", "settings")  # of a report, to do the same again
 LARGEST = 256 << 20  # bytes of a report
 
 
-def read_recipe(path: str | Path) -> dip.Recipe:
-    """Return what the run was asked for whose report is in a JSON file.
+def read_report(path: str | Path) -> dict[str, Any]:
+    """Return the report of a run in a JSON file.
 
     Raises
     ------
     OSError
         When it cannot be read.
     ValueError
-        When it is no report of a restoration, or one of another version.
+        When it is no JSON object.
     """
     if Path(path).stat().st_size > LARGEST:
         raise ValueError(f"{path} is no report of a restoration: it has more than {LARGEST >> 20} MiB")
@@ -34,8 +34,21 @@ def read_recipe(path: str | Path) -> dip.Recipe:
         report = json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no report of a restoration: it is no JSON") from error
+    if not isinstance(report, dict):
+        raise ValueError(f"{path} is no report of a restoration")
+    return report
+
+
+def read_recipe(path: str | Path) -> dip.Recipe:
+    """Return what the run was asked for whose report is in a JSON file.
+
+    Raises
+    ------
+    OSError, ValueError
+        When it cannot be read, is no report of a restoration, or one of another version.
+    """
     try:
-        return dip.recipe(report)
+        return dip.recipe(read_report(path))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -47,13 +60,16 @@ def place() -> Path:
 
 def remember(report: Mapping[str, Any]) -> None:
     """Keep the settings of a run for the next session; where nothing can be written, they are not kept."""
-    target = place()
-    beside = target.with_name(f"{target.name}.{os.getpid()}.part")
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
+        target = place()
+        beside = target.with_name(f"{target.name}.{os.getpid()}.part")
         target.parent.mkdir(parents=True, exist_ok=True)
         kept = plain({name: report[name] for name in NEEDED})
-        beside.write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        beside.replace(target)
+        try:
+            beside.write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def last() -> dip.Recipe | None:
