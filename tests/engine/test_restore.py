@@ -227,7 +227,7 @@ def test_a_seed_gives_the_same_bits_and_moves_nothing_global(noisy, stop):
 
 def test_stop_keeps_the_best_so_far(noisy):
     control = dip.Control()
-    for progress in dip.iter_restore(noisy, control=control):
+    for progress in dip.iter_restore(noisy, control=control, preset="plain"):
         if progress.step == 40:
             control.stop()
     result = progress.restoration()
@@ -289,7 +289,9 @@ def test_a_stopped_stack_says_what_is_left_as_it_was(scene):
 
 @pytest.mark.parametrize("most", [7, 30])
 def test_no_more_steps_are_taken_than_allowed(noisy, most):
-    assert dip.restore(noisy, max_steps=most).report()["steps"] == most
+    result = dip.restore(noisy, max_steps=most)
+    assert [fit.last_step + fit.revealed for fit in result.fits] == [most, most]
+    assert result.report()["steps"] == 2 * most
 
 
 def test_seconds_end_a_run(noisy):
