@@ -93,6 +93,41 @@ def test_missing_pixels_are_filled_only_after_memory_for_it_was_planned(preset, 
     assert events == ([told, "filling"] if preset == "standard" else [told])
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc keeps memory")
+def test_memory_is_given_back_after_the_last_of_several_runs(monkeypatch):
+    told, cpu = [], torch.device("cpu")
+
+    class Glibc:
+        def mallopt(self, name, value):
+            told.append((name, value))
+
+        def malloc_trim(self, pad):
+            told.append("trim")
+
+    monkeypatch.setattr(devices, "_glibc", Glibc)
+    with devices.memory_kept(cpu):
+        with devices.memory_kept(cpu):
+            assert told == 2 * list(devices.KEEPING.items())
+        assert told[-1] == "trim"
+        assert (devices.MAPPED, devices.GIVING_BACK[devices.MAPPED]) not in told
+    assert told[-4:] == [*devices.GIVING_BACK.items(), "trim"]
+    with pytest.raises(KeyError), devices.memory_kept(cpu):
+        raise KeyError
+    assert told[-4:] == [*devices.GIVING_BACK.items(), "trim"]
+
+
+def test_blocks_that_are_kept_count_where_maps_are_large():
+    def with_and_without(side):
+        return [
+            needed((dip.Prior(),), (1, side, side), guides=0, precision=torch.float32, keeps=keeps)
+            for keeps in (True, False)
+        ]
+
+    small, large = with_and_without(256), with_and_without(1024)
+    assert small[0] == small[1]
+    assert 1.1 * large[1] < large[0] < 1.25 * large[1]
+
+
 def test_memory_grows_with_the_image_and_shrinks_with_its_tiles():
     sizes = [needed((SMALL,), (1, n, n), guides=0, precision=torch.float32) for n in (128, 256, 512)]
     assert sizes[0] < sizes[1] < sizes[2]

@@ -26,6 +26,7 @@ SOLVING = 200 << 20  # bytes: mixtures of patches, in float64
 PER_WEIGHT = 28  # bytes: weight, gradient, two moments, and copies of all but the gradient
 BESIDE = {torch.float32: 128 << 20, torch.bfloat16: 96 << 20}  # bytes: threads, kernels, what the allocator keeps
 WORKING = {torch.float32: 3, torch.bfloat16: 2}  # times the largest map: gradients, and copies for the kernels
+LARGE, GAPS = 32 << 20, 1.25  # bytes of a map, from where it is kept between steps, and times the memory for it
 SHARE = 0.8  # of the free memory that a run may take
 SAMPLE = {2: 64, 3: 48}  # px a side at most, of the image on which a network is tried, by its dimensions
 STEP = 32  # px: tiles are so many, or a multiple: nothing is lost in five halvings
@@ -89,6 +90,7 @@ def needed(
     tile: int | None = None,
     abreast: int = 1,
     spacing: tuple[float, ...] = (),
+    keeps: bool = False,
 ) -> int:
     """Return how many bytes a run over an image takes at most, beside what the process has.
 
@@ -112,10 +114,15 @@ def needed(
         How many fits are made at a time.
     spacing : tuple of float
         Size of a pixel along each spatial axis; empty: alike along all.
+    keeps : bool
+        Whether large blocks are kept from step to step, see `devices.memory_kept`: not all of them fit again.
     """
     image = math.prod(shape) * FLOAT
     beside = BESIDE.get(precision, BESIDE[torch.float32])
-    fits = [_fit(prior, shape, guides=guides, precision=precision, tile=tile, spacing=spacing) for prior in priors]
+    fits = [
+        _fit(prior, shape, guides=guides, precision=precision, tile=tile, spacing=spacing, keeps=keeps)
+        for prior in priors
+    ]
     fitting = sum(sorted(fits)[-abreast:]) + min(abreast, len(fits)) * IN_FIT * image
     if ahead is None:
         return fitting + IN_FRAME * image + beside
@@ -133,6 +140,7 @@ def _fit(
     precision: torch.dtype,
     tile: int | None,
     spacing: tuple[float, ...],
+    keeps: bool,
 ) -> int:
     """Return the bytes of a network, its input, and what it keeps for the gradient, on one tile or the whole image."""
     spatial = shape[1:] if tile is None else tuple(min(n, tile) for n in shape[1:])
@@ -155,7 +163,8 @@ def _fit(
     inputs = values * (2 * FLOAT if tiles == 1 else FLOAT + 2 * (tiles if guides else 1))
     inputs += FLOAT * jitter_places(values)
     working = WORKING.get(precision, WORKING[torch.float32])
-    return int(sum(sizes) + working * max(sizes)) + inputs + weights
+    gaps = GAPS if keeps and max(sizes) > LARGE else 1.0
+    return int(gaps * (sum(sizes) + working * max(sizes))) + inputs + weights
 
 
 def _kept(network: nn.Module, z: Tensor) -> list[int]:
@@ -193,6 +202,7 @@ def plan(
     tile: int | None = None,
     abreast: int = 1,
     spacing: tuple[float, ...] = (),
+    keeps: bool = False,
 ) -> MemoryPlan:
     """Return what a run over an image will take, in the tiles asked for, else in the largest that memory allows.
 
@@ -210,6 +220,7 @@ def plan(
             tile=side,
             abreast=at_a_time,
             spacing=spacing,
+            keeps=keeps,
         )
 
     largest = max(shape[1:])

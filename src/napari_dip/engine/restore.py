@@ -257,6 +257,7 @@ def memory_plan(
         tile=_checked_tile(tile),
         abreast=devices.abreast(where, len(priors)),
         spacing=_spacing(spacing, axes_, grid),
+        keeps=devices.keeps(where),
     )
 
 

@@ -111,7 +111,7 @@ class Run:
     def progress(self) -> Iterator[Progress]:
         """Yield the progress of every frame; the engine's failures become a RestorationError."""
         try:
-            with devices.capped(self.device, self.most_memory):
+            with devices.capped(self.device, self.most_memory), devices.memory_kept(self.device):
                 yield from self.choose_channels()
                 for frame in self.frames:
                     yield from self.fitted(frame)
@@ -181,6 +181,7 @@ class Run:
             tile=self.tile,
             abreast=devices.abreast(self.device, len(priors)),
             spacing=problem.spacing,
+            keeps=devices.keeps(self.device),
         )
         return self.plan
 
