@@ -19,7 +19,6 @@ import torch
 ARENAS, MAPPED, TRIMMED = -8, -4, -1  # glibc's numbers of M_ARENA_MAX, M_MMAP_MAX and M_TRIM_THRESHOLD
 KEEPING = {ARENAS: 1, MAPPED: 0, TRIMMED: 2**31 - 1}
 GIVING_BACK = {ARENAS: 0, MAPPED: 65536, TRIMMED: 64 << 20}
-_keeping, _keepers = threading.Lock(), list[torch.device]()
 CGROUP = Path("/sys/fs/cgroup")
 BEHIND = 10  # of 19: how far a fit steps back behind the window
 BFLOAT16_VECTORS = ("AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX", "AVX10_1_512")  # oneDNN's names
@@ -188,31 +187,30 @@ def memory_kept(device: torch.device) -> Iterator[None]:
     """Let what one step of a fit gives back be there for the next one while the block runs: of main memory, by glibc.
 
     By itself it returns each block of more than 32 MiB to the system at once and asks for it again, which clears every
-    page of it: at 2048 x 2048 px most of a step's time went there. Afterwards all is as it was, and what was kept is
-    given back. A thread that has a store of its own, as those that were there before may have, goes on as by itself.
+    page of it: at 2048 x 2048 px most of a step's time went there. Afterwards what was kept is given back, and large
+    blocks are returned at once again.
+
+    In a process's main thread alone: any other has a store of its own, in which glibc keeps no such blocks, and the
+    process of a window is not ours to tune.
     """
-    glibc = _glibc() if device.type == "cpu" else None
-    if glibc is None:
+    if not keeps(device):
         yield
         return
-    with _keeping:
-        _keepers.append(device)
-        for name, value in KEEPING.items():
-            glibc.mallopt(name, value)
+    glibc = _glibc()
+    for name, value in KEEPING.items():
+        glibc.mallopt(name, value)
     try:
         yield
     finally:
-        with _keeping:
-            _keepers.pop()
-            if not _keepers:
-                for name, value in GIVING_BACK.items():
-                    glibc.mallopt(name, value)
-        trim()
+        for name, value in GIVING_BACK.items():
+            glibc.mallopt(name, value)
+        glibc.malloc_trim(0)
 
 
 def keeps(device: torch.device) -> bool:
-    """Return whether `memory_kept` does anything on a device."""
-    return device.type == "cpu" and _glibc() is not None
+    """Return whether `memory_kept` does anything for a fit on a device, in the thread that asks."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and device.type == "cpu" and _glibc() is not None
 
 
 def _glibc() -> Any:
