@@ -32,6 +32,7 @@ from napari_dip.engine.points import Lost
 from napari_dip.engine.posing import posed
 from napari_dip.engine.prior import Guide, Prior
 from napari_dip.engine.problem import Array, Problem, identity
+from napari_dip.engine.remainder import Remainder
 from napari_dip.engine.residual import ResidualCheck, check_residual
 from napari_dip.engine.spectral import BandMeter
 from napari_dip.engine.variation import total_variation
@@ -59,6 +60,7 @@ class FrameFit:
         self.meter = BandMeter(self.problem.y, self.problem.known()) if self.problem.is_image else None
         self.mixture = Mixture(self.problem, wide=self.look_for_wide_holes())
         self.tile: int | None = None
+        self.remainder: Remainder | None = None
         self.steps: dict[int, int] = {}  # by member
         self.noise: NoiseRecord | None = None
         self.residual: ResidualCheck | None = None
@@ -67,6 +69,7 @@ class FrameFit:
         self.phase: Phase = "fitting"
         self.state = ""  # where it is, in words
         self.lost: tuple[Lost, ...] = ()
+        self.given_back = 0.0
         self.is_done = False
 
     def progress(self) -> Iterator[Progress]:
@@ -76,6 +79,8 @@ class FrameFit:
         problem, plan = self.problem, None
         if self.is_filled(hidden):  # known beforehand, as what is fitted then is
             plan = run.planned(problem, self.priors(None), FILLING)
+        if problem.gives_back and hidden.unseen is None:
+            self.remainder = Remainder(problem.to(run.device), hidden.known().to(run.device))
         yield from self.prepare(hidden)
         if mixture.pilot is not None or mixture.filling is not None:
             devices.trim()  # they took more than they left
@@ -243,6 +248,7 @@ class FrameFit:
                 psf=self.run.width,
                 stripes=self.stripes,
                 lost=self.lost,
+                given_back=self.given_back,
             )
             for member, share in mixture.shares()
         ]
@@ -256,6 +262,8 @@ class FrameFit:
         if not mixture.begun:
             return Restored(mixture.estimate(), self.problem, self.problem.forward)
         mean, self.lost = mixture.made_up()
+        if self.remainder is not None:
+            mean, self.given_back = self.remainder.given_back(mean, mixture.unseen())
         first = mixture.members[0]
         forward = first.forward if mixture.clipping is None else mixture.clipping.expected
         std, draws = mixture.uncertainty(mean, run.draws, run.seed)

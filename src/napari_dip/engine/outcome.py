@@ -110,6 +110,9 @@ class Fit:
     lost : tuple of Lost
         What point sources had lost in the mean, and were given back: one for each strength. Empty while the fit is
         under way, and where they had lost nothing that is beyond chance.
+    given_back : float
+        The weight, 0 to 1, with which what the frame's fits had not explained of larger pixels was given back to the
+        result, see `Remainder`.
     band_steps : list of int
         The scored steps at which the frequency bands of the averaged output were measured.
     bands : list of list
@@ -141,6 +144,7 @@ class Fit:
     psf: Width | None = None
     stripes: float | None = None
     lost: tuple[Lost, ...] = ()
+    given_back: float = 0.0
     band_steps: list[int] = field(default_factory=list)
     bands: list[list[float]] = field(default_factory=list)
 
@@ -246,6 +250,7 @@ class Restoration:
             first.setdefault(fit.frame, fit)
         chosen: dict[str, Any] = {"best_step": step, "ended": BY_EYE, "share": 1.0, "pilot": (), "collaborative": 0.0}
         unknown: dict[str, Any] = {"residual": None, "gains": (), "misfit": (), "lost": (), "no_std": BY_EYE}
+        unknown["given_back"] = 0.0
         return dataclasses.replace(
             self,
             image=np.where(self.untouched, self.image, convert(output, self.image.dtype)),

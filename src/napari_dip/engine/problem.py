@@ -184,6 +184,9 @@ class Problem:
         Whether y is what the run was given, on its grid and in its scale; else it is data of another kind.
     is_linear : bool
         Whether A is linear: then an estimate of least total variation shows the network the way.
+    gives_back : bool
+        Whether what the result does not explain of y is given back to it, as far as held-out elements bear that out: A
+        must be linear.
     refines : bool
         Whether the width of the PSF, if A is a `Convolution`, is told from y before the fit, and changed.
     floor : Tensor, optional
@@ -219,6 +222,7 @@ class Problem:
     field: Callable[[Tensor], Tensor] = identity
     is_image: bool = True
     is_linear: bool = False
+    gives_back: bool = False
     refines: bool = False
     floor: Tensor | None = None
     likelihood: Likelihood = LeastSquares()

@@ -413,6 +413,11 @@ class Run:
             notes.append(
                 f"No standard deviation and no members can be given{where}: {'; '.join(sorted(set(reasons.values())))}"
             )
+        if shares := {fit.frame: fit.given_back for fit in fits if fit.given_back}:
+            notes.append(
+                f"What the fits had not explained of the measurement was given back to the result, with a weight of "
+                f"{np.mean(list(shares.values())):.2f} by held-out pixels"
+            )
         notes += self.misfits(fits)
         notes += words_of(self.width)
         if self.task.caution:
