@@ -191,6 +191,11 @@ class Problem:
         Whether the width of the PSF, if A is a `Convolution`, is told from y before the fit, and changed.
     floor : Tensor, optional
         x is nowhere lower, (C,), scaled.
+    keeps_range : bool
+        Whether x has no values that the data type of what was measured could not have, where that has 8 bits: a
+        picture, which ends at black and white.
+    ends : tuple of Tensor, optional
+        The ends of that range, (C,) each, scaled: x stays between.
     likelihood : Likelihood
         The data term.
     weight : Tensor, optional
@@ -225,6 +230,8 @@ class Problem:
     gives_back: bool = False
     refines: bool = False
     floor: Tensor | None = None
+    keeps_range: bool = False
+    ends: tuple[Tensor, Tensor] | None = None
     likelihood: Likelihood = LeastSquares()
     weight: Tensor | None = None
     noise: NoiseModel | None = None
@@ -259,8 +266,8 @@ class Problem:
         partial functions or methods of such. Modules are copies.
         """
         move = _Mover(device)
-        names = ("y", "floor", "weight", "noise", "guide", "exposures", "unseen", "forward", "field", "likelihood",
-                 "finish")  # fmt: skip
+        names = ("y", "floor", "ends", "weight", "noise", "guide", "exposures", "unseen", "forward", "field",
+                 "likelihood", "finish")  # fmt: skip
         return dataclasses.replace(self, **{name: move(getattr(self, name)) for name in names})
 
 
@@ -289,6 +296,8 @@ class _Mover:
         if isinstance(part, partial):
             named = {name: self(value) for name, value in part.keywords.items()}
             return partial(self(part.func), *map(self, part.args), **named)
+        if isinstance(part, tuple):
+            return tuple(map(self, part))
         if isinstance(part, MethodType):
             return getattr(self(part.__self__), part.__name__)
         return part.to(self.device) if hasattr(part, "to") else part

@@ -121,7 +121,7 @@ class SuperResolve(Checked):
             return _blurred(y, self.psf, shape[1:], pixels, is_measured=True)
         if self.model is not None:
             return _blurred(y, self.model.kernel(shape[1:]), shape[1:], pixels, is_measured=False)
-        return Problem(y, shape, forward=pixels, gives_back=True)
+        return Problem(y, shape, forward=pixels, gives_back=True, keeps_range=True)
 
 
 def _blurred(y: Tensor, psf: Any, spatial: tuple[int, ...], pixels: Resampling, *, is_measured: bool) -> Problem:
@@ -135,5 +135,6 @@ def _blurred(y: Tensor, psf: Any, spatial: tuple[int, ...], pixels: Resampling, 
         field=blur.field,
         is_linear=True,
         gives_back=True,
+        keeps_range=True,
         notes=notes if is_measured else (),
     )
