@@ -295,6 +295,11 @@ def test_a_picture_ends_at_black_and_white(picture, dtype):
     assert free.estimate.max() > 256
 
 
+def test_a_constant_picture_stays_constant():
+    result = dip.restore(np.full((20, 24), 7, np.uint8), dip.SuperResolve(2), TINY, stop=dip.FixedSteps(20))
+    np.testing.assert_array_equal(result.image, 7)
+
+
 def test_a_network_that_bends_its_output_is_not_bent_twice(picture):
     bent = dataclasses.replace(TINY, network=dataclasses.replace(TINY.network, sigmoid=True))
     rule = dip.FixedSteps(3)
