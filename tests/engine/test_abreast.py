@@ -39,6 +39,16 @@ def test_one_work_does_not_wait_for_another():
     assert list(abreast(iter([waits_for(second, first), waits_for(first, second)]), 2)) == [True, True]
 
 
+def test_the_first_items_come_in_the_order_of_the_works_though_the_first_work_is_slow_to_begin():
+    def work(name, seconds):
+        time.sleep(seconds)
+        yield from counting(name, 3)
+
+    found = list(abreast(iter([work("a", 0.2), work("b", 0), work("c", 0)]), 2))
+    assert found[:2] == [("a", 0), ("b", 0)]
+    assert sorted(found) == [(name, item) for name in "abc" for item in range(3)]
+
+
 def test_no_more_works_are_begun_than_are_wanted_at_a_time():
     running, most = set(), []
 
@@ -109,6 +119,16 @@ def test_the_steps_of_members_side_by_side_only_grow_and_come_to_what_was_expect
     assert seen[-1].step == seen[-1].expected == seen[-1].restoration().taken
     leaders = [now.fit.member for now in seen]
     assert leaders == sorted(leaders), "one member is told of until it ends"
+
+
+def test_one_member_is_told_of_until_it_ends_when_the_pixels_held_out_are_shown_too(threads):
+    threads(2)
+    image = np.random.default_rng(0).normal(100, 20, (48, 48)).astype(np.float32)
+    rule = dip.HeldOut(every=5, floor=10, patience=10, ceiling=20, reveal=1)
+    seen = [now for now in dip.iter_restore(image, stop=rule) if now.phase != "preparing"]
+    assert all(fit.revealed >= 10 for fit in seen[-1].restoration().fits)
+    leaders = [now.fit.member for now in seen]
+    assert leaders == sorted(leaders)
 
 
 def test_a_stop_ends_all_members_and_the_first_counts(threads):

@@ -17,6 +17,8 @@ T = TypeVar("T")
 def abreast(works: Iterable[Iterator[T]], most: int) -> Iterator[T]:
     """Yield what some iterators yield as it comes, so many of them advanced at a time; the next begins as one ends.
 
+    The first items come in the order of the works, however long each takes to begin.
+
     Small convolutions gain little from more threads: two works on one thread each are done sooner than one after the
     other on both. What a work computes depends on its number of threads alone: the same bits come every time.
 
@@ -35,8 +37,9 @@ def abreast(works: Iterable[Iterator[T]], most: int) -> Iterator[T]:
     with _threads(most) as pool:
         for work in itertools.islice(waiting, most):
             under_way[pool.submit(next, work, None)] = work
+        first = list(under_way)
         while under_way:
-            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+            for future in [first.pop(0)] if first else wait(under_way, return_when=FIRST_COMPLETED).done:
                 current: Iterator[T] | None = under_way.pop(future)
                 item = future.result()
                 if item is None:

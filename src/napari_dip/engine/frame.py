@@ -315,11 +315,11 @@ class FrameFit:
         return run.result(so_far, fits=[*run.fits, *fits], under_way=self.state)
 
     def followed_by(self, taken: Step) -> Iterator[Progress]:
-        """Yield the progress that a member's step is: told of the first one that has not ended."""
+        """Yield the progress that a member's step is: told of the first one that goes on, or else the last."""
         begun = self.mixture.begun
         ahead = [member.expected for member in begun]
         expected = sum(ahead) + (len(self.mixture.members) - len(begun)) * ahead[-1]  # those to come like the last one
-        leader = next((member for member in begun if not member.is_done), taken.member)
+        leader = next((member for member in begun if not member.is_done), begun[-1])
         self.phase = taken.phase if leader is taken.member else self.phase
         score = taken.score if leader is taken.member else None
         self.steps[taken.member.fit.member] = taken.steps
