@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -37,17 +38,16 @@ def abreast(works: Iterable[Iterator[T]], most: int) -> Iterator[T]:
     with _threads(most) as pool:
         for work in itertools.islice(waiting, most):
             under_way[pool.submit(next, work, None)] = work
-        first = list(under_way)
+        unheard = deque(under_way)
         while under_way:
-            for future in [first.pop(0)] if first else wait(under_way, return_when=FIRST_COMPLETED).done:
-                current: Iterator[T] | None = under_way.pop(future)
-                item = future.result()
-                if item is None:
-                    current = next(waiting, None)
-                else:
+            for future in [unheard.popleft()] if unheard else wait(under_way, return_when=FIRST_COMPLETED).done:
+                work, item = under_way.pop(future), future.result()
+                if item is not None:
                     yield item
-                if current is not None:
-                    under_way[pool.submit(next, current, None)] = current
+                    under_way[pool.submit(next, work, None)] = work
+                elif (following := next(waiting, None)) is not None:
+                    unheard.append(pool.submit(next, following, None))
+                    under_way[unheard[-1]] = following
 
 
 @contextmanager

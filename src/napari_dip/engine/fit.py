@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from napari_dip.engine.adam import Adam, Moments
 from napari_dip.engine.controlled import Cap
+from napari_dip.engine.ends import ends_of
 from napari_dip.engine.following import follower
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Problem, RestorationError
@@ -131,7 +132,9 @@ class _Run:
             self.output = Mosaic(self.problem, prior, draws, device=device, precision=precision, side=tile)
         self.modules = nn.ModuleDict({"network": self.output.network})
         self.forward, self.likelihood = self.fitted("forward"), self.fitted("likelihood")
-        self.is_bent = bool(getattr(prior.network, "sigmoid", False))
+        self.ends = None if getattr(prior.network, "sigmoid", False) else ends_of(self.problem)
+        if self.ends is not None:
+            self.modules["ends"] = self.ends.to(device)
         self.generator = torch.Generator().manual_seed(seed)
         caps = [part for part in self.modules.modules() if isinstance(part, Cap) and part.adapts]
         self.follower = follower(caps, self.problem, whole=whole, seed=seed, starts=starts) if caps else None
@@ -172,8 +175,8 @@ class _Run:
     def advance(self) -> tuple[Tensor, Tensor]:
         """Take one optimiser step; return the output before it and its loss."""
         x = self.output(self.generator, self.step)  # (C, *spatial)
-        if self.problem.ends is not None and not self.is_bent:
-            x = between(x, *self.problem.ends)
+        if self.ends is not None:
+            x = self.ends(x)
         if self.problem.floor is not None:
             x = above(x, self.problem.floor)
         predicted = self.forward(x)
@@ -247,12 +250,6 @@ def above(x: Tensor, floor: Tensor) -> Tensor:
     """
     floor = floor.to(x.device).view(-1, *[1] * (x.ndim - 1))
     return floor + BEND * F.softplus((x - floor) / BEND)
-
-
-def between(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Return x bent by a sigmoid that ends at a lower and a higher value, (C,) each, and is x in their middle."""
-    low, high = (end.to(x.device).view(-1, *[1] * (x.ndim - 1)) for end in (low, high))
-    return low + (high - low) * torch.sigmoid(4 * (x - (low + high) / 2) / (high - low))
 
 
 def _diverged(loss: float, reference: float | None, tolerance: float) -> bool:

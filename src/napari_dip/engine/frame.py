@@ -22,6 +22,7 @@ from napari_dip.engine.correlation import reach
 from napari_dip.engine.curves import unstretched
 from napari_dip.engine.estimation import estimate_noise
 from napari_dip.engine.filling import can_fill, fill, wide_holes
+from napari_dip.engine.judges import judges
 from napari_dip.engine.member import Member, Step
 from napari_dip.engine.memory import FILLING, PILOT
 from napari_dip.engine.mixture import Mixture
@@ -80,7 +81,12 @@ class FrameFit:
         if self.is_filled(hidden):  # known beforehand, as what is fitted then is
             plan = run.planned(problem, self.priors(None), FILLING)
         if problem.gives_back and hidden.unseen is None:
-            self.remainder = Remainder(problem.to(run.device), hidden.known().to(run.device))
+            self.remainder = Remainder(
+                problem.to(run.device),
+                hidden.known().to(run.device),
+                judges(problem, hidden).to(run.device),
+                is_pooled="C" not in run.axes.letters,
+            )
         yield from self.prepare(hidden)
         if mixture.pilot is not None or mixture.filling is not None:
             devices.trim()  # they took more than they left
@@ -310,8 +316,8 @@ class FrameFit:
         run = self.run
         if self.is_done:
             return run.result(run.assembly, fits=run.fits)
+        so_far = run.assembly.with_frame(self.frame, self.restored())  # which finds out what the fits' records tell
         fits = self.fits or [Fit(self.frame)]
-        so_far = run.assembly.with_frame(self.frame, self.restored())
         return run.result(so_far, fits=[*run.fits, *fits], under_way=self.state)
 
     def followed_by(self, taken: Step) -> Iterator[Progress]:

@@ -108,11 +108,11 @@ class Fit:
         The offsets of lines that were taken off the frame: root mean square, in the image's units, of the channel where
         it is largest. None where nobody asked.
     lost : tuple of Lost
-        What point sources had lost in the mean, and were given back: one for each strength. Empty while the fit is
-        under way, and where they had lost nothing that is beyond chance.
+        What point sources had lost in the mean, and were given back: one for each strength. Empty before the
+        result was asked for, and where they had lost nothing that is beyond chance.
     given_back : float
         The weight, 0 to 1, with which what the frame's fits had not explained of larger pixels was given back to the
-        result, see `Remainder`.
+        result, see `Remainder`; the mean of its channels'.
     band_steps : list of int
         The scored steps at which the frequency bands of the averaged output were measured.
     bands : list of list
@@ -248,9 +248,10 @@ class Restoration:
         first: dict[tuple[int, ...], Fit] = {}
         for fit in self.fits:
             first.setdefault(fit.frame, fit)
-        chosen: dict[str, Any] = {"best_step": step, "ended": BY_EYE, "share": 1.0, "pilot": (), "collaborative": 0.0}
+        chosen: dict[str, Any] = {
+            "best_step": step, "ended": BY_EYE, "share": 1.0, "pilot": (), "collaborative": 0.0, "given_back": 0.0,
+        }  # fmt: skip
         unknown: dict[str, Any] = {"residual": None, "gains": (), "misfit": (), "lost": (), "no_std": BY_EYE}
-        unknown["given_back"] = 0.0
         return dataclasses.replace(
             self,
             image=np.where(self.untouched, self.image, convert(output, self.image.dtype)),

@@ -44,9 +44,10 @@ def posed(run: Run, frame: Frame, scale: Scale) -> Problem:
     if run.task.floor is not None:
         floor = torch.from_numpy((run.task.floor - scale.offset) / scale.gain).float()
         problem = dataclasses.replace(problem, floor=floor)
-    if problem.keeps_range and run.image.dtype == np.uint8 and scale.gain.min() >= 1:  # of a constant they are far away
-        low, high = (torch.from_numpy((end - scale.offset) / scale.gain).float() for end in (0, 255))
-        problem = dataclasses.replace(problem, ends=(low, high))
+    if problem.keeps_range and run.image.dtype == np.uint8 and not scale.curves:
+        step = np.maximum(scale.gain, 1)  # that of a constant is next to nothing
+        black, white = (torch.from_numpy((end - scale.offset) / step).float() for end in (0, 255))
+        problem = dataclasses.replace(problem, black_and_white=(black, white))
     law = law_of(run.task.noise, run.axes, frame)
     sure, told = torch.from_numpy(known), None
     if law is None:

@@ -185,8 +185,9 @@ class Problem:
     is_linear : bool
         Whether A is linear: then an estimate of least total variation shows the network the way.
     gives_back : bool
-        Whether what the result does not explain of y is given back to it, as far as held-out elements bear that out: A
-        must be linear.
+        Whether what the result does not explain of y is given back to it, as far as held-out elements bear that out,
+        where the stopping rule holds some out: A must be linear, without parameters that are fitted. Weights and noise
+        do not count, but for what is unknown.
     refines : bool
         Whether the width of the PSF, if A is a `Convolution`, is told from y before the fit, and changed.
     floor : Tensor, optional
@@ -194,8 +195,8 @@ class Problem:
     keeps_range : bool
         Whether x has no values that the data type of what was measured could not have, where that has 8 bits: a
         picture, which ends at black and white.
-    ends : tuple of Tensor, optional
-        The ends of that range, (C,) each, scaled: x stays between.
+    black_and_white : tuple of Tensor, optional
+        These, (C,) each, scaled: x stays between.
     likelihood : Likelihood
         The data term.
     weight : Tensor, optional
@@ -231,7 +232,7 @@ class Problem:
     refines: bool = False
     floor: Tensor | None = None
     keeps_range: bool = False
-    ends: tuple[Tensor, Tensor] | None = None
+    black_and_white: tuple[Tensor, Tensor] | None = None
     likelihood: Likelihood = LeastSquares()
     weight: Tensor | None = None
     noise: NoiseModel | None = None
@@ -252,8 +253,12 @@ class Problem:
     @property
     def is_finer(self) -> bool:
         """Whether x has smaller pixels than y."""
-        shown = self.field(self.y.new_empty(()).expand(self.shape))
-        return self.is_image and shown[0].numel() > self.y[0].numel()
+        return self.is_image and math.prod(self.shown[1:]) > self.y[0].numel()
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """Shape of the part of x that is shown, (C, *spatial)."""
+        return tuple(self.field(self.y.new_empty(()).expand(self.shape)).shape)
 
     def known(self) -> Tensor:
         """Return which elements of y count, a boolean tensor shaped as y."""
@@ -266,8 +271,8 @@ class Problem:
         partial functions or methods of such. Modules are copies.
         """
         move = _Mover(device)
-        names = ("y", "floor", "ends", "weight", "noise", "guide", "exposures", "unseen", "forward", "field",
-                 "likelihood", "finish")  # fmt: skip
+        names = ("y", "floor", "black_and_white", "weight", "noise", "guide", "exposures", "unseen", "forward",
+                 "field", "likelihood", "finish")  # fmt: skip
         return dataclasses.replace(self, **{name: move(getattr(self, name)) for name in names})
 
 
@@ -296,7 +301,7 @@ class _Mover:
         if isinstance(part, partial):
             named = {name: self(value) for name, value in part.keywords.items()}
             return partial(self(part.func), *map(self, part.args), **named)
-        if isinstance(part, tuple):
+        if type(part) is tuple:  # a named one may have a method `to`
             return tuple(map(self, part))
         if isinstance(part, MethodType):
             return getattr(self(part.__self__), part.__name__)

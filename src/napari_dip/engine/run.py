@@ -413,10 +413,10 @@ class Run:
             notes.append(
                 f"No standard deviation and no members can be given{where}: {'; '.join(sorted(set(reasons.values())))}"
             )
-        if shares := {fit.frame: fit.given_back for fit in fits if fit.given_back}:
+        if any(shares := list({fit.frame: fit.given_back for fit in fits}.values())):
             notes.append(
                 f"What the fits had not explained of the measurement was given back to the result, with a weight of "
-                f"{np.mean(list(shares.values())):.2f} by held-out pixels"
+                f"{np.mean(shares):.2f} by held-out pixels"
             )
         notes += self.misfits(fits)
         notes += words_of(self.width)

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_dip.engine.correlation import autocorrelation, grown, reach
+from napari_dip.engine.correlation import grown
 from napari_dip.engine.estimation import estimate_noise
 from napari_dip.engine.fields import Checked
 from napari_dip.engine.fit import Iterate
+from napari_dip.engine.judges import reach_of_noise
 from napari_dip.engine.problem import FEW_HIDDEN, Array, Exposures, Problem, TooLittleKnownError
 from napari_dip.engine.sharpness import blur, is_settled, is_steady, planes, relative_sharpness, sharpness
 
@@ -94,9 +95,7 @@ class HeldOut(Checked):
         share = max(self.fraction, min(0.2, least / max(1, int(known.any(0).sum()))))
         if problem.exposures is not None:
             return self._parted(problem, problem.exposures, share)
-        noise = problem.noise
-        told = noise.correlation if noise else autocorrelation(problem.y.detach().cpu(), known.cpu())
-        down, right = near = reach(told)
+        down, right = near = reach_of_noise(problem)
         if any(near):
             share = min(share, MOST_HIDDEN / ((2 * down + 1) * (2 * right + 1)))
         drawn = (torch.rand(known.shape[1:], generator=generator) < share).to(known.device)  # (*spatial)

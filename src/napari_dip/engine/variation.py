@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 import torch
 from torch import Tensor
 
+from napari_dip.engine.judges import judges
 from napari_dip.engine.problem import Problem
 
 Linear = Callable[[Tensor], Tensor]
@@ -32,7 +33,7 @@ def total_variation(problem: Problem, hidden: Problem) -> Generator[None, None, 
     problem, hidden : Problem
         With a linear forward operator; `hidden` is the same with some elements held out, and all that x is made of.
     """
-    held = problem.known() & ~hidden.known()
+    held = judges(problem, hidden)
     if not bool(held.any()):
         return None
     good: list[tuple[float, Tensor]] = []  # so far, the heaviest first

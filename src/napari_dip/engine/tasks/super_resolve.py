@@ -135,6 +135,5 @@ def _blurred(y: Tensor, psf: Any, spatial: tuple[int, ...], pixels: Resampling, 
         field=blur.field,
         is_linear=True,
         gives_back=True,
-        keeps_range=True,
         notes=notes if is_measured else (),
     )
