@@ -1,6 +1,7 @@
 """Super-resolution of Set5's baby and butterfly beside other methods, and filling half of the pixels of a picture.
 
-    python benchmarks/tasks.py DATA --images butterfly --size 128
+    python benchmarks/tasks.py DATA --images butterfly --factor 8
+    python benchmarks/tasks.py DATA --images baby --size 512 --steps 500
     python benchmarks/tasks.py DATA --tasks inpaint --images house,barbara
     python benchmarks/tasks.py DATA --table         # what benchmarks/results/tasks.json says
 
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--preset", default="standard")
+    parser.add_argument("--steps", type=int, help="of each phase of a super-resolution, at most")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
@@ -69,6 +71,7 @@ def measure(options: argparse.Namespace, results: dict[str, Any]) -> None:
         for method in options.methods.split(","):
             for seed in options.seeds.split(","):
                 key = f"{about} {method} {options.preset} {seed}"
+                key += f", of each phase {options.steps} steps at most" if options.steps else ""
                 if key not in results["runs"]:
                     results["runs"][key] = run(small, truth, options, method=method, seed=int(seed))
                     save(results, options.results)
@@ -135,10 +138,12 @@ def pair(path: Path, factor: int, size: int) -> tuple[Array, Array]:
 def run(small: Array, truth: Array, options: argparse.Namespace, *, method: str, seed: int) -> dict[str, Any]:
     started = time.perf_counter()
     task = dip.SuperResolve(float(options.factor), METHODS[method])
-    result = dip.restore(small, task, preset=options.preset, seed=seed, axes="YXS")
+    rule = dip.HeldOut(ceiling=options.steps, reveal=1.0) if options.steps else None
+    result = dip.restore(small, task, preset=options.preset, stop=rule, seed=seed, axes="YXS")
     return {
         "psnr_y": psnr_y(result.image, truth),
         "misfit": max(result.fits[0].misfit),
+        "given_back": result.fits[0].given_back,
         **told(result, started),
     }
 
