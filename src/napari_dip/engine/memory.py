@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -81,7 +81,7 @@ class MemoryPlan:
 
 
 def needed(
-    priors: Iterable[Prior],
+    priors: Sequence[Prior],
     shape: tuple[int, ...],
     *,
     guides: int,
@@ -98,7 +98,7 @@ def needed(
 
     Parameters
     ----------
-    priors : iterable of Prior
+    priors : sequence of Prior
         That are fitted.
     shape : tuple of int
         Of the restored image, (C, *spatial): one frame.
@@ -119,11 +119,12 @@ def needed(
     """
     image = math.prod(shape) * FLOAT
     beside = BESIDE.get(precision, BESIDE[torch.float32])
+    at_a_time = min(abreast, len(priors))  # each in a thread of its own, for which the allocator keeps a store
     fits = [
         _fit(prior, shape, guides=guides, precision=precision, tile=tile, spacing=spacing, keeps=keeps)
         for prior in priors
     ]
-    fitting = sum(sorted(fits)[-abreast:]) + min(abreast, len(fits)) * IN_FIT * image
+    fitting = sum(sorted(fits)[-at_a_time:]) + at_a_time * IN_FIT * image + (at_a_time - 1) * beside
     if ahead is None:
         return fitting + IN_FRAME * image + beside
     channels = shape[0] * (min(DEEPEST, shape[1]) if len(shape) == 4 else 1)  # alike planes of a volume go together

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_dip.engine import devices
 from napari_dip.engine.bands import bands, blurred
 from napari_dip.engine.clipping import Clipping, find_clipping
 from napari_dip.engine.collaborative import collaborative_in_strips
@@ -234,6 +235,7 @@ def _each(ways: list[Callable[[Tensor, NoiseModel], Work]], y: Tensor, law: Nois
     made = y.new_empty(len(ways), *y.shape)
     for index, way in enumerate(ways):
         made[index] = yield from telling(way(y, law), (turn + index / len(ways)) / TURNS)
+        devices.trim()  # else the next one's patches come on top of what this one's left behind
     return made
 
 
