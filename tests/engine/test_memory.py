@@ -136,6 +136,25 @@ def test_blocks_that_are_kept_count_where_maps_are_large():
     assert 1.1 * large[1] < large[0] < 1.25 * large[1]
 
 
+def test_fits_side_by_side_take_more_than_their_maps_each_a_thread_of_its_own():
+    one, two, of_one = (
+        needed((SMALL,) * count, (1, 64, 64), guides=0, precision=torch.float32, abreast=abreast)
+        for count, abreast in ((2, 1), (2, 2), (1, 2))
+    )
+    assert one == of_one
+    assert two > 1.8 * one
+
+
+def test_what_one_denoiser_left_is_given_back_before_the_next_begins(monkeypatch):
+    trimmed = []
+    monkeypatch.setattr(devices, "trim", lambda: trimmed.append(1))
+    image = np.random.default_rng(0).normal(100, 20, (64, 64)).astype(np.float32)
+    preset = dip.Preset("both", SMALL, members=(SMALL,), collaborative=True, passes=1)
+    run = dip.iter_restore(image, preset=preset, max_steps=2)
+    next(now for now in run if now.phase != "preparing")
+    assert len(trimmed) >= 6  # two denoisers, of the image, without held-out pixels, and moved a little
+
+
 def test_memory_grows_with_the_image_and_shrinks_with_its_tiles():
     sizes = [needed((SMALL,), (1, n, n), guides=0, precision=torch.float32) for n in (128, 256, 512)]
     assert sizes[0] < sizes[1] < sizes[2]
