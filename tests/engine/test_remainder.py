@@ -92,12 +92,12 @@ def test_noise_is_not_given_back():
     rows, columns = torch.meshgrid(*(torch.arange(64, dtype=torch.float32),) * 2, indexing="ij")
     scene = (0.5 + 0.3 * torch.sin(columns / 6) * torch.cos(rows / 5))[None]
     low, brought = dip.SuperResolve().problem(torch.zeros(1, 32, 32)).forward(scene), []
-    for _ in range(30):
+    for _ in range(60):
         problem = dip.SuperResolve().problem(low + noise * torch.randn(low.shape, generator=draws))
         x, _ = judged(problem, torch.rand(low.shape, generator=draws) < 0.1).given_back(scene, scene)
         brought.append(error(x, scene) / noise**2)
     assert np.median(brought) == 0
-    assert np.mean(brought) < 0.01
+    assert np.mean(brought) < 0.04  # of its variance; with weights of least squares twice as much
 
 
 def test_of_noise_that_goes_on_from_pixel_to_pixel_nothing_is_given_back():

@@ -15,7 +15,6 @@ from napari_dip.engine.variation import Linear, adjoint_of, conjugate_gradients
 WIDTH = 1 / 3  # of a measured pixel: standard deviation of the Gaussian by which neighbours err together
 DAMPING = 0.1  # of the mean strength of A C Aᵀ: variance of the noise in units of that of the error
 STEPS = 20  # of conjugate gradients
-CHANCE = 3.0  # times the variance of a weight is taken off its square
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +89,7 @@ class Remainder:
         power = change.square().sum(axes, keepdim=True)
         weights = (change * missing).sum(axes, keepdim=True) / power
         variance = (change * (missing - weights * change)).square().sum(axes, keepdim=True) / power.square()
-        shrunk = weights * (1 - CHANCE * variance / weights.square()).clamp(min=0)
+        shrunk = weights * (1 - variance / weights.square()).clamp(min=0)
         return shrunk.nan_to_num(0, 0, 0).clamp(0, 1).expand(len(change), *power.shape[1:])
 
     def given_back(self, x: Tensor, unseen: Tensor) -> tuple[Tensor, float]:
