@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -142,3 +142,25 @@ def test_what_is_shared_stays_shared_and_the_problem_stays_where_it_is() -> None
     other = problem.to(META)
     assert other.finish.__self__ is other.likelihood  # type: ignore[attr-defined]
     assert {one.device.type for one in tensors(problem, set())} == {"cpu"}
+
+
+class Scaled(NamedTuple):
+    """An operator that happens to be a tuple."""
+
+    by: Tensor
+
+    def to(self, device: torch.device) -> Scaled:
+        return Scaled(self.by.to(device))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.by * x
+
+
+def test_a_named_tuple_moves_itself_and_stays_what_it_is() -> None:
+    y = torch.zeros(1, 8, 8)
+    ends = torch.zeros(1), torch.ones(1)
+    moved = Problem(y, (1, 8, 8), forward=Scaled(torch.tensor(2.0)), black_and_white=ends).to(META)
+    assert isinstance(moved.forward, Scaled)
+    assert moved.forward.by.device == META
+    assert moved.black_and_white is not None
+    assert [end.device for end in moved.black_and_white] == [META, META]

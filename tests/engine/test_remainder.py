@@ -192,6 +192,17 @@ def test_a_run_gives_back_and_says_so(scene):
     assert np.mean((result.image - truth) ** 2) < 0.8 * np.mean((plain.image - truth) ** 2)
 
 
+def test_of_several_frames_the_note_tells_the_mean_weight(scene):
+    """The second has nothing but noise."""
+    low = coarse(scene)
+    stack = np.stack([low, np.random.default_rng(0).normal(500, 100, low.shape).astype(low.dtype)])
+    rule = dip.HeldOut(floor=40, ceiling=40, reveal=0.0)
+    result = dip.restore(stack, dip.SuperResolve(), axes="TYX", preset=dip.Preset("once", TINY), stop=rule)
+    first, second = (fit.given_back for fit in result.fits)
+    assert first > 0.5 > second
+    assert any(f"with a weight of {(first + second) / 2:.2f} by" in note for note in result.notes)
+
+
 def test_a_record_of_a_run_under_way_tells_of_what_its_image_has(scene):
     rule = dip.HeldOut(floor=40, ceiling=40, reveal=0.0)
     run = dip.iter_restore(coarse(scene), dip.SuperResolve(), preset=dip.Preset("once", TINY), stop=rule)
@@ -200,7 +211,8 @@ def test_a_record_of_a_run_under_way_tells_of_what_its_image_has(scene):
     assert any("given back" in note for note in early.notes)
 
 
-def test_rules_that_hold_nothing_out_give_nothing_back(scene):
+def test_rules_that_hold_nothing_out_give_nothing_back(scene, monkeypatch):
+    monkeypatch.delattr(Remainder, "given_back")  # nor is any work done for it
     result = dip.restore(coarse(scene), dip.SuperResolve(), preset=dip.Preset("once", TINY), stop=dip.FixedSteps(20))
     assert result.fits[0].given_back == 0
     assert not any("given back" in note for note in result.notes)

@@ -80,13 +80,9 @@ class FrameFit:
         problem, plan = self.problem, None
         if self.is_filled(hidden):  # known beforehand, as what is fitted then is
             plan = run.planned(problem, self.priors(None), FILLING)
-        if problem.gives_back and hidden.unseen is None:
-            self.remainder = Remainder(
-                problem.to(run.device),
-                hidden.known().to(run.device),
-                judges(problem, hidden).to(run.device),
-                is_pooled="C" not in run.axes.letters,
-            )
+        if problem.gives_back and bool((held := judges(problem, hidden)).any()):
+            place, is_pooled = run.device, "C" not in run.axes.letters
+            self.remainder = Remainder(problem.to(place), hidden.known().to(place), held.to(place), is_pooled=is_pooled)
         yield from self.prepare(hidden)
         if mixture.pilot is not None or mixture.filling is not None:
             devices.trim()  # they took more than they left

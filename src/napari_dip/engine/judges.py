@@ -23,4 +23,5 @@ def judges(problem: Problem, hidden: Problem) -> Tensor:
     problem, hidden : Problem
         The second is the first with some elements held out.
     """
-    return problem.known() & shrunk(~hidden.known(), reach_of_noise(problem))
+    held = problem.known() & ~hidden.known()
+    return held & shrunk(~hidden.known(), reach_of_noise(problem)) if bool(held.any()) else held
