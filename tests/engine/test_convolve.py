@@ -56,6 +56,32 @@ def test_autograd_gives_the_adjoint(taps, field):
     assert float((blur(x) * u).sum()) == pytest.approx(float((x * adjoint_of(blur, shape)(u)).sum()), rel=1e-4)
 
 
+def test_the_adjoint_applies_the_operator_once():
+    blur, shape = blur_of(drawn((3, 4)), (9, 8))
+    calls = []
+
+    def counted(x):
+        calls.append(x)
+        return blur(x)
+
+    adjoint, (u, v) = adjoint_of(counted, shape), (drawn((2, 9, 8), seed) for seed in (2, 3))
+    assert torch.allclose(adjoint(u) + adjoint(v), adjoint(u + v), atol=1e-5)
+    with torch.no_grad():
+        assert torch.equal(adjoint(u), adjoint_of(blur, shape)(u))
+    assert len(calls) == 1
+
+
+def test_the_transform_of_the_kernel_is_made_once_for_each_size_and_type():
+    blur, shape = blur_of(drawn((3, 4)), (9, 8))
+    x = drawn(shape)
+    first, exact = blur(x), blur(x.double())
+    assert torch.equal(blur(x), first)
+    assert torch.allclose(exact.float(), first, atol=1e-5)
+    assert exact.dtype == torch.float64
+    assert len(blur.transforms) == 2
+    assert not blur.to(torch.device("cpu")).transforms
+
+
 def test_autograd_agrees_with_finite_differences():
     blur, shape = blur_of(drawn((3, 4)).double(), (6, 5))
     assert torch.autograd.gradcheck(blur, (drawn(shape).double().requires_grad_(),))

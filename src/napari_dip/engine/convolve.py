@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,9 @@ from torch import Tensor
 
 Margins = tuple[tuple[int, int], ...]
 """Pixels of x before and after the measured field, for each spatial axis."""
+
+Transformed = tuple[tuple[int, ...], torch.dtype, torch.device]
+"""Size, type and device of what is blurred."""
 
 FARTHEST = 0.01  # of the PSF's light may come from beyond x's margin on either side: that light is a guess
 
@@ -25,10 +28,15 @@ class Convolution:
         The PSF, (*spatial), of sum 1; its origin is the element `n // 2` of each axis.
     margins : tuple of (int, int)
         How far x goes beyond the field. Where the PSF sees farther, the outermost pixels of x are repeated.
+    transforms : dict
+        The PSF's transforms so far, by size, type and device of what is blurred: each is made once.
     """
 
     kernel: Tensor
     margins: Margins
+    transforms: dict[tuple[tuple[int, ...], torch.dtype, torch.device], Tensor] = field(
+        default_factory=dict, repr=False
+    )
 
     def to(self, device: torch.device) -> Convolution:
         """Return the same with its kernel on a device."""
@@ -36,17 +44,20 @@ class Convolution:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the blurred field, (C, *spatial), of an image (C, *spatial)."""
-        kernel = self.kernel.to(x.device)
+        taps = tuple(self.kernel.shape)
         beyond = [
             max(0, reach - margin)
-            for reaches, margins in zip(sides(kernel.shape), self.margins, strict=True)
+            for reaches, margins in zip(sides(taps), self.margins, strict=True)
             for reach, margin in zip(reaches, margins, strict=True)
         ]
         seen = self.seen(x)
         if any(beyond):
-            seen = F.pad(seen, [width for axis in reversed(range(kernel.ndim)) for width in beyond[2 * axis :][:2]],
+            seen = F.pad(seen, [width for axis in reversed(range(len(taps))) for width in beyond[2 * axis :][:2]],
                          mode="replicate")  # fmt: skip
-        return valid(seen, kernel)
+        size = tuple(smooth(n) for n in seen.shape[1:])
+        if (key := (size, x.dtype, x.device)) not in self.transforms:
+            self.transforms[key] = torch.fft.rfftn(self.kernel.to(x.device, x.dtype), size)
+        return valid(seen, self.transforms[key], taps)
 
     def seen(self, x: Tensor) -> Tensor:
         """Return the part of x that the PSF brings into the field."""
@@ -71,14 +82,22 @@ def sides(shape: tuple[int, ...]) -> Margins:
     return tuple((n - 1 - n // 2, n // 2) for n in shape)
 
 
-def valid(x: Tensor, kernel: Tensor) -> Tensor:
-    """Return the convolution of each channel of x, (C, *spatial), where the kernel lies wholly within it."""
-    axes = tuple(range(-kernel.ndim, 0))
-    size = [smooth(n) for n in x.shape[1:]]
-    product = torch.fft.rfftn(x, size, axes) * torch.fft.rfftn(kernel.to(x.dtype), size, axes)
-    whole: Tensor = torch.fft.irfftn(product, size, axes)
-    for axis, (length, taps) in enumerate(zip(x.shape[1:], kernel.shape, strict=True), 1):
-        whole = whole.narrow(axis, taps - 1, length - taps + 1)  # before that, the transform has wrapped around
+def valid(x: Tensor, transform: Tensor, taps: tuple[int, ...]) -> Tensor:
+    """Return the convolution of each channel of x, (C, *spatial), where the kernel lies wholly within it.
+
+    Parameters
+    ----------
+    x : Tensor
+        What is blurred.
+    transform : Tensor
+        The kernel's, as `torch.fft.rfftn` gives it of the next `smooth` sizes from those of x on.
+    taps : tuple of int
+        Size of the kernel.
+    """
+    axes, size = tuple(range(-len(taps), 0)), [smooth(n) for n in x.shape[1:]]
+    whole: Tensor = torch.fft.irfftn(torch.fft.rfftn(x, size, axes) * transform, size, axes)
+    for axis, (length, width) in enumerate(zip(x.shape[1:], taps, strict=True), 1):
+        whole = whole.narrow(axis, width - 1, length - width + 1)  # before that, the transform has wrapped around
     return whole
 
 

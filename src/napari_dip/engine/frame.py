@@ -20,6 +20,7 @@ from napari_dip.engine.comparison import Gain, gains
 from napari_dip.engine.convolve import Convolution
 from napari_dip.engine.correlation import reach
 from napari_dip.engine.curves import unstretched
+from napari_dip.engine.estimates import linear_estimate
 from napari_dip.engine.estimation import estimate_noise
 from napari_dip.engine.filling import can_fill, fill, wide_holes
 from napari_dip.engine.judges import judges
@@ -36,7 +37,6 @@ from napari_dip.engine.problem import Array, Problem, identity
 from napari_dip.engine.remainder import Remainder
 from napari_dip.engine.residual import ResidualCheck, check_residual
 from napari_dip.engine.spectral import BandMeter
-from napari_dip.engine.variation import total_variation
 from napari_dip.engine.width import told_width, widened
 from napari_dip.engine.work import Making
 
@@ -174,10 +174,10 @@ class FrameFit:
             self.mixture.filling = filling and filling.to(run.device)
             return
         if self.problem.is_linear:
-            guide = yield from self.followed(total_variation(*on_device))
-            if guide is not None:
+            if (made := (yield from self.followed(linear_estimate(*on_device)))) is not None:
+                guide, words = made
                 self.mixture.guide = guide.to(run.device)
-                run.remarks["The network was shown an estimate of least total variation"] = None
+                run.remarks[words] = None
             return
         pilot = yield from self.followed(
             make_pilot(*on_device, seed=run.seed, passes=run.passes, is_joined=run.collaborative)

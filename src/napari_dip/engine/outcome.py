@@ -111,7 +111,7 @@ class Fit:
         What point sources had lost in the mean, and were given back: one for each strength. Empty before the
         result was asked for, and where they had lost nothing that is beyond chance.
     given_back : float
-        The weight, 0 to 1, with which what the frame's fits had not explained of larger pixels was given back to the
+        The weight, 0 to 1, with which what the frame's fits had not explained of the measurement was given back to the
         result, see `Remainder`; the mean of its channels'.
     band_steps : list of int
         The scored steps at which the frequency bands of the averaged output were measured.

@@ -183,7 +183,8 @@ class Problem:
     is_image : bool
         Whether y is what the run was given, on its grid and in its scale; else it is data of another kind.
     is_linear : bool
-        Whether A is linear: then an estimate of least total variation shows the network the way.
+        Whether A is linear: then an estimate of least total variation, or of Richardson and Lucy's, shows the network
+        the way.
     gives_back : bool
         Whether what the result does not explain of y is given back to it, as far as held-out elements bear that out,
         where the stopping rule holds some out: A must be linear, without parameters that are fitted. Weights and noise

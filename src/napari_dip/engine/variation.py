@@ -50,10 +50,10 @@ def total_variation(problem: Problem, hidden: Problem) -> Generator[None, None, 
 
 def variations(problem: Problem, weight: float) -> Iterator[Tensor]:
     """Yield x of least variation for each of some weights, from one on by halves, each from the one before."""
-    x = _constant(problem)
+    x, adjoint = _constant(problem), adjoint_of(problem.forward, problem.shape)
     while weight >= LIGHTEST:
         for _ in range(REWEIGHTED):
-            x = _solved(problem, x, weight)
+            x = _solved(problem, adjoint, x, weight)
         yield x
         weight /= 2
 
@@ -63,10 +63,9 @@ def _constant(problem: Problem) -> Tensor:
     return torch.full(problem.shape, level, device=problem.y.device)
 
 
-def _solved(problem: Problem, x: Tensor, weight: float) -> Tensor:
+def _solved(problem: Problem, adjoint: Linear, x: Tensor, weight: float) -> Tensor:
     """Return what some steps of conjugate gradients make of x, the variation being quadratic as it is at x."""
     sure = problem.known().float() if problem.weight is None else problem.weight
-    adjoint = adjoint_of(problem.forward, problem.shape)
     steep = sum((_differences(x, axis).square() for axis in range(1, x.ndim)), torch.zeros_like(x))
     stiffness = weight * (steep + EDGE**2).rsqrt()
 
@@ -80,12 +79,19 @@ def _solved(problem: Problem, x: Tensor, weight: float) -> Tensor:
 
 
 def adjoint_of(forward: Linear, shape: tuple[int, ...]) -> Linear:
-    """Return the adjoint of a linear operator on images of a shape, by automatic differentiation."""
+    """Return the adjoint of a linear operator on images of a shape, by automatic differentiation.
+
+    Its gradient is the same everywhere, so the operator itself is applied once, at the first call.
+    """
+    traced: list[tuple[Tensor, Tensor]] = []
 
     def adjoint(u: Tensor) -> Tensor:
-        with torch.enable_grad():
-            x = torch.zeros(shape, device=u.device, requires_grad=True)
-            (gradient,) = torch.autograd.grad(forward(x), x, u)
+        if not traced:
+            with torch.enable_grad():
+                x = torch.zeros(shape, device=u.device, requires_grad=True)
+                traced.append((x, forward(x)))
+        x, predicted = traced[0]
+        (gradient,) = torch.autograd.grad(predicted, x, u, retain_graph=True)
         return gradient
 
     return adjoint

@@ -68,6 +68,7 @@ class Deconvolve(Checked):
             field=forward.field,
             likelihood=BackProjection.of(kernel, spatial),
             is_linear=True,
+            gives_back=True,
             refines=self.refine,
             notes=() if self.psf is None else notes,
         )
