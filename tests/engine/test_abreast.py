@@ -10,7 +10,7 @@ import torch
 
 import napari_dip as dip
 from napari_dip.engine import devices
-from napari_dip.engine.abreast import abreast
+from napari_dip.engine.abreast import abreast, each
 from napari_dip.engine.presets import choose_preset as by_name
 
 CPU = torch.device("cpu")
@@ -27,6 +27,26 @@ def test_every_item_of_every_work_comes_in_the_works_own_order(most):
     found = list(abreast((counting(name, n) for name, n in lengths.items()), most))
     for name, n in lengths.items():
         assert [item for one, item in found if one == name] == list(range(n))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_each_number_is_worked_on_once_on_a_share_of_the_threads(threads, monkeypatch):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        done = []
+        each(lambda number: done.append((number, torch.get_num_threads())), 5, most=2)
+        assert sorted(done) == [(number, 1) for number in range(5)]
+        assert torch.get_num_threads() == threads
+
+        def fails(number):
+            raise ValueError(f"number {number}")
+
+        with pytest.raises(ValueError, match="number"):
+            each(fails, 3, most=2)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_one_work_does_not_wait_for_another():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
@@ -35,7 +35,7 @@ def abreast(works: Iterable[Iterator[T]], most: int) -> Iterator[T]:
         yield from itertools.chain.from_iterable(works)
         return
     waiting, under_way = iter(works), dict[Future[T | None], Iterator[T]]()
-    with _threads(most) as pool:
+    with threads(most) as pool:
         for work in itertools.islice(waiting, most):
             under_way[pool.submit(next, work, None)] = work
         unheard = deque(under_way)
@@ -51,8 +51,8 @@ def abreast(works: Iterable[Iterator[T]], most: int) -> Iterator[T]:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """Give so many threads, among which PyTorch's threads of this one are shared out."""
+def threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Give a pool of so many threads, among which PyTorch's threads of this one are shared out."""
     all_of_them, ready = torch.get_num_threads(), threading.Barrier(count + 1)
 
     def begin() -> None:
@@ -66,3 +66,17 @@ def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
         ready.wait()
         torch.set_num_threads(all_of_them)  # what was set last is what threads that begin later take over
         yield pool
+
+
+def each(work: Callable[[int], None], count: int, most: int) -> None:
+    """Do some work for each number from 0 on, below a count, so many at a time at most, on a share of the threads each.
+
+    Operations that take microseconds are sooner done so than each on all threads: these wait for each other after every
+    one, on a busy machine for milliseconds.
+    """
+    if (most := min(most, count, torch.get_num_threads())) == 1:
+        for number in range(count):
+            work(number)
+        return
+    with threads(most) as pool:
+        deque(pool.map(work, range(count)), maxlen=0)

@@ -10,8 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_dip.engine.abreast import each
+
 REACH = 18  # px: similar patches are looked for this far along each axis
 STRIP = (96, 1008)  # rows and columns handled at once, multiples of all strides: bounds the memory
+AT_A_TIME = 8  # lines of shifts at which patches are compared: bounds the memory
 COPIES = 5  # of all patches of a strip, in float32, are made at a time
 
 Work = Generator[None, None, Tensor]
@@ -98,9 +101,10 @@ def similar_patches(guide: Tensor, settings: Pass, start: tuple[int, int], *, is
     used = guide[:, top : lines[-1] + patch, left : columns[-1] + patch]
     outside = 1e3 * (1 + float(guide.abs().max()))  # far from everything
     padded = F.pad(guide, (REACH, REACH, REACH, REACH), value=outside)
-    distances = []
     reach = range(2 * REACH + 1)
-    for down in reach:
+    nearest = guide.new_empty(len(lines) * len(columns), len(reach) ** 2)  # (R, offsets)
+
+    def measure(down: int) -> None:
         shifted = padded[:, top + down : top + down + used.shape[1]]
         apart = torch.stack(
             [
@@ -108,8 +112,14 @@ def similar_patches(guide: Tensor, settings: Pass, start: tuple[int, int], *, is
                 for right in (left + r for r in reach)
             ]
         )
-        distances.append(F.avg_pool2d(apart[:, None], patch, settings.stride).flatten(1))
-    nearest = torch.cat(distances).T  # (R, offsets)
+        means = F.avg_pool2d(apart[:, None], patch, settings.stride)
+        nearest[:, down * len(reach) : (down + 1) * len(reach)] = means.flatten(1).T
+
+    if guide.device.type == "cpu":
+        each(measure, len(reach), AT_A_TIME)
+    else:
+        for down in reach:
+            measure(down)
     nearest[:, nearest.shape[1] // 2] = -1  # itself first
     at = [torch.tensor(line, device=guide.device) for line in (lines, columns)]
     own = at[0][:, None] * (width - patch + 1) + at[1]
