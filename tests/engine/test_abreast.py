@@ -10,7 +10,7 @@ import torch
 
 import napari_dip as dip
 from napari_dip.engine import devices
-from napari_dip.engine.abreast import abreast, each
+from napari_dip.engine.abreast import abreast, in_order
 from napari_dip.engine.presets import choose_preset as by_name
 
 CPU = torch.device("cpu")
@@ -30,20 +30,32 @@ def test_every_item_of_every_work_comes_in_the_works_own_order(most):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_each_number_is_worked_on_once_on_a_share_of_the_threads(threads, monkeypatch):
+def test_what_comes_of_each_number_comes_in_order_made_on_a_share_of_the_threads(threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
+    waiting, most = [], []
+
+    def work(number):
+        waiting.append(number)
+        most.append(len(waiting))
+        time.sleep(0.02 if number == 0 else 0.001)
+        waiting.remove(number)
+        return number, torch.get_num_threads()
+
+    def then(made):
+        order.append(made)
+        shares.append(torch.get_num_threads())
+
+    order, shares = [], []
     try:
-        done = []
-        each(lambda number: done.append((number, torch.get_num_threads())), 5, most=2)
-        assert sorted(done) == [(number, 1) for number in range(5)]
-        assert torch.get_num_threads() == threads
-
-        def fails(number):
-            raise ValueError(f"number {number}")
-
-        with pytest.raises(ValueError, match="number"):
-            each(fails, 3, most=2)
+        in_order(work, then, 7, most=2)
+        assert order == [(number, 1) for number in range(7)]
+        assert set(shares) == {1}
+        assert max(most) == min(2, threads)
+        in_order(work, then, 0, most=2)
+        assert len(order) == 7
+        with pytest.raises(ZeroDivisionError):
+            in_order(lambda number: 1 / (number - 1), then, 4, most=2)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)

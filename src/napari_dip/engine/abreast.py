@@ -14,6 +14,8 @@ import torch
 
 T = TypeVar("T")
 
+AHEAD = 2  # times as many works are begun as there are threads, so that none waits for what is done in order
+
 
 def abreast(works: Iterable[Iterator[T]], most: int) -> Iterator[T]:
     """Yield what some iterators yield as it comes, so many of them advanced at a time; the next begins as one ends.
@@ -68,15 +70,31 @@ def threads(count: int) -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def each(work: Callable[[int], None], count: int, most: int) -> None:
-    """Do some work for each number from 0 on, below a count, so many at a time at most, on a share of the threads each.
+def in_order(work: Callable[[int], T], then: Callable[[T], None], count: int, most: int) -> None:
+    """Do some work for each number from 0 on, below a count, and something with what comes of it, in this order.
 
-    Operations that take microseconds are sooner done so than each on all threads: these wait for each other after every
-    one, on a busy machine for milliseconds.
+    Operations that take microseconds are sooner done on a thread for each number than each on all threads: these wait
+    for each other after every one, on a busy machine for milliseconds.
+
+    Parameters
+    ----------
+    work : callable
+        Of a number; its calls do not depend on each other.
+    then : callable
+        Of what came of it; never called twice at a time.
+    count : int
+        How many numbers.
+    most : int
+        How many are worked on at a time, at most; each has its share of PyTorch's threads. 1: in the caller's own.
     """
-    if (most := min(most, count, torch.get_num_threads())) == 1:
+    if (most := min(most, count, torch.get_num_threads())) <= 1:
         for number in range(count):
-            work(number)
+            then(work(number))
         return
     with threads(most) as pool:
-        deque(pool.map(work, range(count)), maxlen=0)
+        begun: deque[Future[T]] = deque()
+        for number in range(count + AHEAD * most):
+            if number < count:
+                begun.append(pool.submit(work, number))
+            if number >= AHEAD * most and begun:
+                pool.submit(then, begun.popleft().result()).result()

@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_dip.engine.abreast import in_order
 from napari_dip.engine.components import Components, components
 from napari_dip.engine.noise import NoiseModel
-from napari_dip.engine.patches import Pass, Where, Work, extended, folded, over_strips, patches
+from napari_dip.engine.patches import Pass, Where, Work, at_a_time, extended, folded, over_strips, patches
 from napari_dip.engine.planes import by_planes
 
 HARD = Pass(8, 16, stride=3)
@@ -110,7 +111,10 @@ class _Strip:
         count = 2 ** int(math.log2(groups.shape[1]))  # that a Haar transform takes
         along = haar(count).to(self.y)
         total, weight = torch.zeros_like(self.y), torch.zeros_like(self.variance)
-        for group in torch.split(groups[:, :count], GROUPS):
+        parts = torch.split(groups[:, :count], GROUPS)
+
+        def estimated(index: int) -> tuple[Tensor, Tensor, Tensor]:
+            group = parts[index]
             noisy = _along(along, self.y[group])  # (B, k, C, n)
             variance = self.variance[group].mean(1)[:, None, :, None]
             if self.estimate is None:
@@ -119,8 +123,14 @@ class _Strip:
                 power = _along(along, self.estimate[group]).square()
                 kept = power / (power + variance)
             trust = 1 / (kept.square().sum((1, 3), keepdim=True).clamp(min=1) * variance)  # (B, 1, C, 1)
-            total.index_add_(0, group.flatten(), (_along(along.T, kept * noisy) * trust).flatten(0, 1))
+            return group, _along(along.T, kept * noisy) * trust, trust
+
+        def added(made: tuple[Tensor, Tensor, Tensor]) -> None:
+            group, estimates, trust = made
+            total.index_add_(0, group.flatten(), estimates.flatten(0, 1))
             weight.index_add_(0, group.flatten(), trust[..., 0].expand(-1, count, -1).flatten(0, 1))
+
+        in_order(estimated, added, len(parts), at_a_time(self.y))
         return self.transform.folded(total, self.size), self.transform.folded_weights(weight, self.size)
 
 

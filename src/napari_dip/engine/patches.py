@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_dip.engine.abreast import each
+from napari_dip.engine.abreast import in_order
 
 REACH = 18  # px: similar patches are looked for this far along each axis
 STRIP = (96, 1008)  # rows and columns handled at once, multiples of all strides: bounds the memory
-AT_A_TIME = 8  # lines of shifts at which patches are compared: bounds the memory
+AT_A_TIME = 8  # parts of a strip that are worked on at a time at most: bounds the memory
 COPIES = 5  # of all patches of a strip, in float32, are made at a time
 
 Work = Generator[None, None, Tensor]
@@ -115,17 +115,18 @@ def similar_patches(guide: Tensor, settings: Pass, start: tuple[int, int], *, is
         means = F.avg_pool2d(apart[:, None], patch, settings.stride)
         nearest[:, down * len(reach) : (down + 1) * len(reach)] = means.flatten(1).T
 
-    if guide.device.type == "cpu":
-        each(measure, len(reach), AT_A_TIME)
-    else:
-        for down in reach:
-            measure(down)
+    in_order(measure, lambda nothing: None, len(reach), at_a_time(guide))
     nearest[:, nearest.shape[1] // 2] = -1  # itself first
     at = [torch.tensor(line, device=guide.device) for line in (lines, columns)]
     own = at[0][:, None] * (width - patch + 1) + at[1]
     found = nearest.topk(settings.similar, largest=False, sorted=is_sorted).indices
     shift = (found // len(reach) - REACH) * (width - patch + 1) + found % len(reach) - REACH
     return own.flatten()[:, None] + shift
+
+
+def at_a_time(like: Tensor) -> int:
+    """Return how many parts of a strip are worked on at a time, each on a thread: on a processor; else one."""
+    return AT_A_TIME if like.device.type == "cpu" else 1
 
 
 def patches(image: Tensor, patch: int) -> Tensor:

@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_dip.engine.abreast import in_order
 from napari_dip.engine.components import Components, components
 from napari_dip.engine.correlation import LAGS
 from napari_dip.engine.noise import NoiseModel
-from napari_dip.engine.patches import Pass, Where, Work, extended, folded, over_strips, patches
+from napari_dip.engine.patches import Pass, Where, Work, at_a_time, extended, folded, over_strips, patches
 from napari_dip.engine.planes import by_planes
 from napari_dip.engine.work import finished
 
@@ -117,12 +118,20 @@ class _Strip:
     def mixed(self, groups: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weighted sum of the patches' estimates, (C, Y, X), and of the weights, (1, Y, X)."""
         total, weight = torch.zeros_like(self.y), self.y.new_zeros(len(self.y))
-        for group in torch.split(groups, GROUPS):
+        parts = torch.split(groups, GROUPS)
+
+        def estimated(index: int) -> tuple[Tensor, Tensor, Tensor]:
+            group = parts[index]
             mixture = self.first(group) if self.estimate is None else self.later(group)  # (B, k, k)
             trust = 1 / mixture.square().sum(1).clamp(1 / group.shape[1], 1)
-            estimates = mixture.mT @ self.y[group] * trust[..., None]
+            return group, mixture.mT @ self.y[group] * trust[..., None], trust
+
+        def added(made: tuple[Tensor, Tensor, Tensor]) -> None:
+            group, estimates, trust = made
             total.index_add_(0, group.flatten(), estimates.flatten(0, 1))
             weight.index_add_(0, group.flatten(), trust.flatten())
+
+        in_order(estimated, added, len(parts), at_a_time(self.y))
         counts = weight[:, None].expand(-1, self.patch**2)
         size = self.shape[1:]
         return folded(total, size, self.patch), folded(counts, size, self.patch)
