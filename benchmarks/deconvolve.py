@@ -3,6 +3,7 @@
     python benchmarks/deconvolve.py DATA --side 96            # crops of 96 x 96: what is not there yet
     python benchmarks/deconvolve.py DATA --side 256 --noises 0.01
     python benchmarks/deconvolve.py DATA --scenes discs,bars
+    python benchmarks/deconvolve.py DATA --scenes discs --floor 5
     python benchmarks/deconvolve.py DATA --table
 
 DATA is a folder with set12/ and psf/Levin09_kernels.npz, and for the bars with vol3d/. Each picture is blurred by a
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--noises", default="0.01,0.03", help="of the pictures")
     parser.add_argument("--preset", default="standard")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--floor", type=float, help="nothing is darker: 5 of the discs, 0 of the bars")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     results = opened(RESULTS, "cases")
@@ -68,13 +70,15 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace, results: dict[str, Any], scene: str, case: Case) -> None:
-    name = f"{scene} {options.preset} seed {options.seed}"
+    floor = "" if options.floor is None else f", floor {options.floor:g},"
+    name = f"{scene}{floor} {options.preset} seed {options.seed}"
     if name in results["cases"]:
         return
     truth, psf, y = case
     started = time.perf_counter()
     axes = "ZYX"[-y.ndim :]
-    result = dip.restore(y, dip.Deconvolve(psf), preset=options.preset, seed=options.seed, axes=axes, dtype="float32")
+    task = dip.Deconvolve(psf, floor=options.floor)
+    result = dip.restore(y, task, preset=options.preset, seed=options.seed, axes=axes, dtype="float32")
     seconds = time.perf_counter() - started
     lucy, iteration = best_lucy(y, psf, truth)
     results["cases"][name] = {

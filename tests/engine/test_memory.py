@@ -124,6 +124,37 @@ def test_memory_is_kept_in_the_main_thread_alone_and_given_back(monkeypatch):
     assert told == [False]
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc keeps memory")
+def test_memory_is_spared_where_there_are_tiles_and_kept_again_after_them(monkeypatch):
+    told = []
+
+    class Glibc:
+        def mallopt(self, name, value):
+            told.append((name, value))
+
+        def malloc_trim(self, pad):
+            pass
+
+    def options():
+        return dict(told)
+
+    monkeypatch.setattr(devices, "_glibc", Glibc)
+    with devices.memory_kept(torch.device("cpu")):
+        with devices.memory_spared(torch.device("cpu")):
+            assert options() | devices.SPARING == options()
+        assert options() | devices.KEEPING == options()
+        with pytest.raises(KeyError), devices.memory_spared(torch.device("cpu")):
+            raise KeyError
+        assert options() | devices.KEEPING == options()
+    assert options() | devices.GIVING_BACK == options()
+
+    rule = dip.HeldOut(floor=2, ceiling=2)
+    for tile in (None, 128):
+        told.clear()
+        dip.restore(textured(64, 160), preset="plain", stop=rule, tile=tile)
+        assert (devices.MAPPED_FROM in options()) == (tile is not None)
+
+
 def test_blocks_that_are_kept_count_where_maps_are_large():
     def with_and_without(side):
         return [

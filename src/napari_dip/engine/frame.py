@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -100,8 +101,9 @@ class FrameFit:
         ]
         run.clock.clear()
         run.clock.append(time.perf_counter())
-        for step in abreast(self.fitted(hidden), plan.abreast):
-            yield from self.followed_by(step)
+        with nullcontext() if plan.tile is None else devices.memory_spared(run.device):
+            for step in abreast(self.fitted(hidden), plan.abreast):
+                yield from self.followed_by(step)
         if mixture.share > 0:
             run.remarks[
                 "Next to known pixels, what similar patches tell of the missing ones has a part in the result"

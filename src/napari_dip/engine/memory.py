@@ -164,7 +164,7 @@ def _fit(
     inputs = values * (2 * FLOAT if tiles == 1 else FLOAT + 2 * (tiles if guides else 1))
     inputs += FLOAT * jitter_places(values)
     working = WORKING.get(precision, WORKING[torch.float32])
-    gaps = GAPS if keeps and max(sizes) > LARGE else 1.0
+    gaps = GAPS if keeps and tile is None and max(sizes) > LARGE else 1.0
     return int(gaps * (sum(sizes) + working * max(sizes))) + inputs + weights
 
 
