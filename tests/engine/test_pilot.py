@@ -79,6 +79,26 @@ def test_a_blind_network_leaves_all_to_the_pilot(pilot, measured):
     assert pilot.weights(torch.full_like(measured[1], 0.3))[1] > 0.9
 
 
+def told_by(pilot, best, difference, seed):
+    """Weights told by unit noise of a pilot that differs from the network by so much and whose best ones are known."""
+    generator = torch.Generator().manual_seed(seed)
+    apart, noise = (torch.randn(pilot.y.shape, generator=generator) for _ in range(2))
+    target = noise + sum(weight * band for weight, band in zip(best, bands(difference * apart), strict=True))
+    blind = torch.zeros_like(target)  # a pilot that has not seen the noise does not follow it
+    told = dataclasses.replace(pilot, estimate=difference * apart, y=target, probe=blind, response=blind)
+    return told.weights(blind)
+
+
+def test_what_is_surely_told_of_the_weights_is_believed(pilot):
+    assert np.allclose(told_by(pilot, (0.2, 0.9), 10.0, seed=0), (0.2, 0.9), atol=0.03)
+
+
+def test_what_chance_may_have_told_of_the_weights_is_taken_back_to_the_usual_ones(pilot):
+    told = np.array([told_by(pilot, (0.7, 0.7), 0.05, seed) for seed in range(20)])
+    assert (told == 0.7).all(1).mean() >= 0.5  # of a chi square of two degrees 63 % lie below 2
+    assert told.min() >= 0 and told.max() <= 1
+
+
 def test_the_guide_does_not_know_the_held_out_pixels(pilot, measured):
     y, _ = measured
     problem, hidden = problems(y)

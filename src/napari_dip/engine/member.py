@@ -100,7 +100,8 @@ class Member:
             self.measure(iterate)
             if score < (self.best.score if self.best else math.inf):
                 state = iterate.snapshot() if self.run.rule.reveal else None
-                self.best = _Best(iterate.average.clone(), iterate.step, score, state)
+                average = iterate.average.clone() if state is None else state.average
+                self.best = _Best(average, iterate.step, score, state)
         self.fit.best_step = self.best.step if self.best else iterate.step
         if self.run.keep_every and iterate.step % self.run.keep_every == 0 and self.fit.member == 0:
             self.snapshots[iterate.step] = self.problem.field(iterate.average).cpu().numpy().copy()

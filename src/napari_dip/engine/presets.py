@@ -103,7 +103,7 @@ PRESETS = (
         collaborative=True,
         most=100,
     ),
-    Preset("standard", starts=2, members=(_GUIDED, _SMALL), collaborative=True, most=1000),
+    Preset("standard", starts=2, members=(_GUIDED, _SMALL), collaborative=True, most=500),
     Preset("best", starts=4, members=(_GUIDED, _GUIDED, _SMALL, Prior()), collaborative=True, most=3000),
     Preset("plain"),
 )

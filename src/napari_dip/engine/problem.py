@@ -80,7 +80,24 @@ class LeastSquares:
     def __call__(self, predicted: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         if weight is None:
             return F.mse_loss(predicted, y).clone()  # keeps no difference, and of its own storage one number
-        return (weight * (predicted - y).square()).sum() / weight.sum()
+        return _WeightedSquares.apply(predicted, y, weight)  # type: ignore[no-any-return,no-untyped-call]
+
+
+class _WeightedSquares(torch.autograd.Function):
+    """The mean of weighted squares; it keeps one image for its gradient, where operators by themselves keep three."""
+
+    @staticmethod
+    def forward(ctx: Any, predicted: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        difference = predicted - y
+        weighted, ctx.total = weight * difference, weight.sum()
+        ctx.save_for_backward(weighted)
+        loss: Tensor = difference.mul_(weighted).sum() / ctx.total
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        (weighted,) = ctx.saved_tensors
+        return (2 * gradients[0] / ctx.total) * weighted, None, None
 
 
 @dataclass(frozen=True, eq=False)

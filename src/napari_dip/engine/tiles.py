@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from napari_dip.engine.modules import memory_format
 from napari_dip.engine.networks import initialise
@@ -144,8 +143,8 @@ class Mosaic:
             z = self.z[index : index + 1] if len(self.z) > 1 else self.z
             return self.network[index](self.jitter.added(z, own))[0].float()  # type: ignore[no-any-return]
 
-        parts = [checkpoint(output, i, use_reentrant=False, preserve_rng_state=False) for i in range(len(self.tiles))]
-        return _Joined.apply(self.tiles, self.shape, *parts)  # type: ignore[no-any-return,no-untyped-call]
+        anchor = next(self.network.parameters())  # without something to be moved there is no gradient
+        return _Joined.apply(self.tiles, output, self.shape, anchor)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class _Jitter:
@@ -188,16 +187,25 @@ def _part(problem: Problem, tile: Tile) -> Problem:
 
 
 class _Joined(torch.autograd.Function):
-    """The sum of the tiles, each times its fade. By hand, so that the gradient makes no copy of the image per tile."""
+    """The sum of the tiles, each times its fade; for its gradient each is computed once more, and followed at once.
+
+    So neither what a network keeps, nor the tiles' outputs and their gradients, are there of more than one tile.
+    """
 
     @staticmethod
-    def forward(ctx: Any, tiles: Sequence[Tile], shape: tuple[int, ...], *parts: Tensor) -> Tensor:
-        ctx.tiles = tiles
-        image = parts[0].new_zeros(shape)
-        for tile, part in zip(tiles, parts, strict=True):
-            image[tile.where] += tile.fade * part
+    def forward(
+        ctx: Any, tiles: Sequence[Tile], output: Callable[[int], Tensor], shape: tuple[int, ...], anchor: Tensor
+    ) -> Tensor:
+        ctx.tiles, ctx.output = tiles, output
+        image = anchor.new_zeros(shape)
+        for index, tile in enumerate(tiles):
+            image[tile.where] += tile.fade * output(index)
         return image
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        return None, None, *(tile.fade * gradients[0][tile.where] for tile in ctx.tiles)
+        for index, tile in enumerate(ctx.tiles):
+            with torch.enable_grad():
+                part = ctx.output(index)
+            part.backward(tile.fade * gradients[0][tile.where])
+        return None, None, None, None
