@@ -96,7 +96,8 @@ def test_what_is_surely_told_of_the_weights_is_believed(pilot):
 def test_what_chance_may_have_told_of_the_weights_is_taken_back_to_the_usual_ones(pilot):
     told = np.array([told_by(pilot, (0.7, 0.7), 0.05, seed) for seed in range(20)])
     assert (told == 0.7).all(1).mean() >= 0.5  # of a chi square of two degrees 63 % lie below 2
-    assert told.min() >= 0 and told.max() <= 1
+    assert told.min() >= 0
+    assert told.max() <= 1
 
 
 def test_the_guide_does_not_know_the_held_out_pixels(pilot, measured):
