@@ -1,12 +1,13 @@
 """What large pictures take: seconds per step and megapixel, and memory beside what was told before the run.
 
     python benchmarks/large.py --runs "512 standard 20,2048 standard 10"
-    python benchmarks/large.py --runs "4096 standard 10" --memory 4      # in tiles, that 4 GiB suffice
+    python benchmarks/large.py --runs "4096 plain 10 fixed" --memory 4   # in tiles, that 4 GiB suffice
     python benchmarks/large.py --table           # what benchmarks/results/large.json says
 
 A colour picture of smooth waves with noise of sigma 25 (of 255) is denoised by a preset, its fits for so many steps,
-each run in a process of its own. A step is one of all fits that go side by side; its time is the median. Memory is
-what the process took at most beyond what it had before the run. Resumable: what the JSON has is not run again.
+judged by pixels that are held out or, "fixed", by nothing, each run in a process of its own. A step is one of all fits
+that go side by side; its time is the median. Memory is what the process took at most beyond what it had before the
+run. Resumable: what the JSON has is not run again.
 """
 
 from __future__ import annotations
@@ -31,15 +32,17 @@ SIGMA = 25.0
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", default="512 standard 20,1024 standard 20,2048 standard 10", help="side preset steps")
+    parser.add_argument(
+        "--runs", default="512 standard 20,1024 standard 20,2048 standard 10", help="side preset steps, fixed or not"
+    )
     parser.add_argument("--memory", type=float, help="GiB that a run may take at most")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--child", help="one run, in this process")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     if options.child:
-        side, preset, steps = options.child.split()
-        print(json.dumps(measured(int(side), preset, steps=int(steps), memory=options.memory)))
+        side, preset, steps, *fixed = options.child.split()
+        print(json.dumps(measured(int(side), preset, rule(int(steps), bool(fixed)), memory=options.memory)))
         return
     results = opened(options.results, "runs")
     for asked in [] if options.table else options.runs.split(","):
@@ -63,13 +66,16 @@ def picture(side: int) -> Array:
     return image
 
 
-def measured(side: int, preset: str, *, steps: int, memory: float | None) -> dict[str, Any]:
+def rule(steps: int, is_fixed: bool) -> dip.StoppingRule:
+    return dip.FixedSteps(steps) if is_fixed else dip.HeldOut(floor=steps, ceiling=steps, every=steps, reveal=0.0)
+
+
+def measured(side: int, preset: str, stop: dip.StoppingRule, *, memory: float | None) -> dict[str, Any]:
     image = picture(side)
-    told = dip.memory_plan(image, preset=preset, axes="YXS", max_memory=memory)
+    told = dip.memory_plan(image, stop=stop, preset=preset, axes="YXS", max_memory=memory)
     before, started, moments = resident("VmRSS"), time.perf_counter(), []
     result = None
-    rule = dip.HeldOut(floor=steps, ceiling=steps, every=steps, reveal=0.0)
-    for progress in dip.iter_restore(image, preset=preset, stop=rule, axes="YXS", max_memory=memory):
+    for progress in dip.iter_restore(image, preset=preset, stop=stop, axes="YXS", max_memory=memory):
         if progress.phase == "fitting":
             moments.append(time.perf_counter())
         result = progress

@@ -71,6 +71,23 @@ def test_the_memory_that_similar_patches_of_missing_pixels_take_is_counted():
     assert used < predicted < without + 4 * used
 
 
+def test_less_is_told_where_nothing_judges_the_steps_and_the_run_counts_alike(monkeypatch):
+    plans = []
+
+    def planned(*args, **kwargs):
+        plans.append(plan(*args, **kwargs))
+        return plans[-1]
+
+    plan = run.plan
+    monkeypatch.setattr(run, "plan", planned)
+    image, rules = textured(96, 96), (dip.HeldOut(), dip.FixedSteps(1))
+    told = [dip.memory_plan(image, stop=rule, preset="plain", max_memory=64) for rule in rules]
+    assert told[0].needed > told[1].needed
+    for rule in rules:
+        dip.restore(image, stop=rule, preset="plain", max_memory=64, max_steps=1)
+    assert told == plans
+
+
 @pytest.mark.parametrize("preset", ["standard", "plain"])
 def test_missing_pixels_are_filled_only_after_memory_for_it_was_planned(preset, monkeypatch):
     events = []

@@ -100,6 +100,35 @@ def test_what_chance_may_have_told_of_the_weights_is_taken_back_to_the_usual_one
     assert told.max() <= 1
 
 
+def test_what_is_usual_is_told_and_does_not_move_what_is_sure(pilot):
+    other = dataclasses.replace(pilot, usual=0.9)
+    weights = np.array([told_by(other, (0.7, 0.7), 0.001, seed) for seed in range(20)])
+    assert (weights == 0.9).all(1).mean() >= 0.5
+    assert np.allclose(told_by(other, (0.2, 0.9), 10.0, seed=0), (0.2, 0.9), atol=0.03)
+
+
+@pytest.mark.parametrize("unseen", [False, True])
+def test_where_a_network_failed_and_the_pilot_did_not_the_pilot_is_taken(pilot, measured, unseen):
+    _, clean = measured
+    x = clean.clone()
+    assert torch.equal(pilot.mended(x, unseen=unseen), x)
+    x[:, :16, :16] += 1.0
+    mended = pilot.mended(x, unseen=unseen)
+    own = pilot.guide if unseen else pilot.estimate
+    assert torch.equal(mended[:, :14, :14], own[:, :14, :14])
+    assert torch.equal(mended[:, 28:, 28:], x[:, 28:, 28:])
+    both = dataclasses.replace(pilot, estimate=pilot.estimate + 1.0, guide=pilot.guide + 1.0)
+    assert torch.equal(both.mended(x, unseen=unseen), x), "where the pilot is as wrong nothing is gained"
+
+
+def test_what_a_network_gave_without_the_held_out_pixels_is_judged_without_them(pilot, measured):
+    _, clean = measured
+    other = dataclasses.replace(pilot, y=torch.where(pilot.held, 50.0, pilot.y))
+    x = clean.clone()
+    x[:, :16, :16] += 1.0
+    assert torch.equal(other.mended(x, unseen=True), pilot.mended(x, unseen=True))
+
+
 def test_the_guide_does_not_know_the_held_out_pixels(pilot, measured):
     y, _ = measured
     problem, hidden = problems(y)

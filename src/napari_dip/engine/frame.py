@@ -182,7 +182,7 @@ class FrameFit:
                 run.remarks[words] = None
             return
         pilot = yield from self.followed(
-            make_pilot(*on_device, seed=run.seed, passes=run.passes, is_joined=run.collaborative)
+            make_pilot(*on_device, seed=run.seed, passes=run.passes, is_joined=run.collaborative, usual=run.usual)
         )
         self.mixture.pilot = pilot and pilot.to(run.device)
 

@@ -20,8 +20,9 @@ from napari_dip.engine.problem import Problem
 from napari_dip.engine.tiles import SMALLEST_TILE, count, jitter_places
 
 FLOAT = 4  # bytes
-IN_FIT = 9  # images, shaped as x, that a fit holds: x, averages, the data term and its gradient, copies of the best
-IN_FRAME = 8  # images that a frame and its result hold: measurement, masks, what the result is made of
+IN_FIT = 5  # images, shaped as x, that a fit holds: x, averages, the data term and its gradient
+IN_JUDGED = 8  # and for its stop: what is hidden, masks, the weighted data term, the average and gradient of the best
+IN_FRAME = 4  # images that a frame and its result hold: measurement, masks, what the result is made of
 SOLVING = 200 << 20  # bytes: mixtures of patches, in float64
 PER_WEIGHT = 28  # bytes: weight, gradient, two moments, and copies of all but the gradient
 BESIDE = {torch.float32: 128 << 20, torch.bfloat16: 96 << 20}  # bytes: threads, kernels, what the allocator keeps
@@ -91,6 +92,7 @@ def needed(
     abreast: int = 1,
     spacing: tuple[float, ...] = (),
     keeps: bool = False,
+    judged: bool = True,
 ) -> int:
     """Return how many bytes a run over an image takes at most, beside what the process has.
 
@@ -116,6 +118,8 @@ def needed(
         Size of a pixel along each spatial axis; empty: alike along all.
     keeps : bool
         Whether large blocks are kept from step to step, see `devices.memory_kept`: not all of them fit again.
+    judged : bool
+        Whether a rule judges the steps and keeps the best: one that takes a fixed number does not.
     """
     image = math.prod(shape) * FLOAT
     beside = BESIDE.get(precision, BESIDE[torch.float32])
@@ -124,7 +128,8 @@ def needed(
         _fit(prior, shape, guides=guides, precision=precision, tile=tile, spacing=spacing, keeps=keeps)
         for prior in priors
     ]
-    fitting = sum(sorted(fits)[-at_a_time:]) + at_a_time * IN_FIT * image + (at_a_time - 1) * beside
+    held = (IN_FIT + IN_JUDGED * judged) * image
+    fitting = sum(sorted(fits)[-at_a_time:]) + at_a_time * held + (at_a_time - 1) * beside
     if ahead is None:
         return fitting + IN_FRAME * image + beside
     channels = shape[0] * (min(DEEPEST, shape[1]) if len(shape) == 4 else 1)  # alike planes of a volume go together
@@ -204,6 +209,7 @@ def plan(
     abreast: int = 1,
     spacing: tuple[float, ...] = (),
     keeps: bool = False,
+    judged: bool = True,
 ) -> MemoryPlan:
     """Return what a run over an image will take, in the tiles asked for, else in the largest that memory allows.
 
@@ -222,6 +228,7 @@ def plan(
             abreast=at_a_time,
             spacing=spacing,
             keeps=keeps,
+            judged=judged,
         )
 
     largest = max(shape[1:])

@@ -77,7 +77,7 @@ class Mixture:
         """Return the sum of the members' best outputs, (C, *spatial), scaled; before there is one, the measurement."""
         if not self.begun:
             return _beginning(self.problem) if self.guide is None else self.guide
-        return self.summed(lambda member: member.output)
+        return self.summed(self.output)
 
     def estimate(self) -> Tensor:
         """Return the best estimate so far, (C, *spatial), scaled, clipping undone."""
@@ -112,7 +112,15 @@ class Mixture:
 
     def unseen(self) -> Tensor:
         """Return the sum of what the members gave before they saw the held-out elements, (C, *spatial)."""
-        return self.summed(lambda member: member.unseen)
+        return self.summed(self.unseen_output)
+
+    def output(self, member: Member) -> Tensor:
+        """Return what a member gives, (C, *spatial), without the places where it failed and a pilot did not."""
+        return member.output if self.pilot is None else self.pilot.mended(member.output)
+
+    def unseen_output(self, member: Member) -> Tensor:
+        """Return what it gave before it saw the held-out elements."""
+        return member.unseen if self.pilot is None else self.pilot.mended(member.unseen, unseen=True)
 
     def shares(self) -> list[tuple[Member, float]]:
         """Return the members that count, each with its share: of least held-out error where there is a pilot.
@@ -125,7 +133,7 @@ class Mixture:
             return list(zip(kept, (self.gaps / missing, self.in_holes / missing), strict=True))
         if self.pilot is None or len(kept) < 2:
             return [(member, 1 / len(kept)) for member in kept]
-        return list(zip(kept, self.pilot.shares([member.unseen for member in kept]), strict=True))
+        return list(zip(kept, self.pilot.shares([self.unseen_output(member) for member in kept]), strict=True))
 
     def summed(self, output: Callable[[Member], Tensor]) -> Tensor:
         """Return an output of the members that count, summed by their shares."""
@@ -161,7 +169,7 @@ class Mixture:
     def spread(self) -> Spread | None:
         if self.pilot is None or self.no_std:
             return None
-        outputs = torch.stack([member.output for member in self.kept])
+        outputs = torch.stack([self.output(member) for member in self.kept])
         return spread_of(self.pilot, outputs, self.average(), self.unseen(), self.weights())
 
     def uncertainty(self, mean: Tensor, draws: int, seed: int) -> tuple[Tensor | None, Tensor | None]:

@@ -38,7 +38,8 @@ SIDE = 256  # px: of a larger plane the middle chooses
 EQUAL = 0.5  # share of collaborative filtering before anything is told of it
 TRUST = 0.5  # how far what is told moves it from there: Stein's estimate for one image is off by about as much
 TURNS = 3  # of the denoisers: over the measurement, without what is held out, and moved by the probe
-USUAL = 0.7  # a pilot's weight in every band where held-out elements tell nothing: best over thirteen images
+NEAR = 2.0  # px: standard deviation of the window in which a fit's residual is judged
+FAILING, FAILED = 3.0, 6.0  # times the noise's and the pilot's: mean squared residual at which it is less, and nothing
 MOST_UNKNOWN = 0.2  # of the elements: with more, the patches are made of guesses
 
 
@@ -70,6 +71,8 @@ class Pilot:
         are all there is.
     share : float, optional
         The estimate's weight in the result; None: found at the held-out elements.
+    usual : float
+        Its weight in every band where the held-out elements tell nothing.
     collaborative : float
         The share that collaborative filtering has in it, NL-Ridge having the rest.
     """
@@ -86,6 +89,7 @@ class Pilot:
     filled: Tensor
     unseen: Unseen | None = None
     share: float | None = None
+    usual: float = 0.7
     collaborative: float = 0.0
 
     def to(self, device: torch.device) -> Pilot:
@@ -113,7 +117,7 @@ class Pilot:
         frames, all elements tell, of a measurement that x has not seen: its noise goes with that of y, by which the
         estimate is penalised.
 
-        Few elements tell little, and what they tell is taken back towards `USUAL` by the share that chance has in it
+        Few elements tell little, and what they tell is taken back towards the usual by the share of chance in it
         (positive-part estimator of James and Stein, 1961).
         """
         if self.share is not None:
@@ -123,12 +127,12 @@ class Pilot:
         costs = torch.stack([(self.probe * band)[self.held] for band in bands(self.response)])
         each = differences * missing - costs  # whose means are half the slope of the risk where all weights are 0
         gram = (differences @ differences.T / each.shape[1]).cpu().double()
-        apart = torch.tensor(_between_zero_and_one(gram, each.mean(1).cpu().double())).to(gram) - USUAL
+        apart = torch.tensor(_between_zero_and_one(gram, each.mean(1).cpu().double())).to(gram) - self.usual
         chance = (torch.cov(each) / each.shape[1]).cpu().double()
         told = gram @ apart
         surely = float(told @ torch.linalg.pinv(chance) @ told)  # about len(told) if chance alone told it
         kept = max(0.0, 1 - len(told) / surely) if surely > 0 else 0.0
-        return tuple(round(value, 4) for value in (USUAL + kept * apart).tolist())
+        return tuple(round(value, 4) for value in (self.usual + kept * apart).tolist())
 
     def shares(self, fits: list[Tensor]) -> tuple[float, ...]:
         """Return the share of each of some fits, each (C, *spatial), in the sum of them that errs least.
@@ -147,6 +151,24 @@ class Pilot:
         parts = bands(self.estimate - x)
         share = sum((weight * band for weight, band in zip(weights, parts, strict=True)), torch.zeros_like(x))
         return x + share * self.known
+
+    def mended(self, x: Tensor, *, unseen: bool = False) -> Tensor:
+        """Return a fit with the pilot in its place where it misses the measurement beyond noise and the pilot does not.
+
+        Its weight is one for the whole image: where a network has not come far yet, in the dark of a wide range or at a
+        star, it must not come in with the rest. With `unseen` neither what is judged nor what replaces it has seen the
+        held-out elements.
+        """
+        if self.share is not None:
+            return x
+        own = self.guide if unseen else self.estimate
+        judged = (self.known & ~self.held if unseen and self.unseen is None else self.known).float()
+        judged = judged / self.noise.variance(own).clamp(min=LEAST_NOISE)
+        plane = (x.ndim - 2, x.ndim - 1)
+        noise = blurred((judged > 0).float(), NEAR, plane, "constant")
+        ours, its = (blurred((self.y - one).square() * judged, NEAR, plane, "constant") for one in (own, x))
+        left = ((FAILED - its / torch.maximum(ours, noise).clamp(min=LEAST_NOISE)) / (FAILED - FAILING)).clamp(0, 1)
+        return torch.where(self.known, torch.lerp(own, x, left), x)
 
     def balanced(self, x: Tensor) -> Tensor:
         """Return x with the mean of the residual around each pixel given back: over an area, no light is lost.
@@ -190,7 +212,7 @@ def _least_of_sum_one(gram: Tensor) -> tuple[float, ...]:
 
 
 def make_pilot(
-    problem: Problem, hidden: Problem, seed: int, passes: int, *, is_joined: bool = False
+    problem: Problem, hidden: Problem, seed: int, passes: int, *, is_joined: bool = False, usual: float = 0.7
 ) -> Making[Pilot | None]:
     """Yield how far it is while a pilot is made, and return it; None where there can be none.
 
@@ -228,7 +250,7 @@ def make_pilot(
     response = (moved - estimate) / PROBE
     return Pilot(
         guide, estimate, probe, response, held, problem.known(), noise, clipping, problem.y, filled, hidden.unseen,
-        collaborative=round(float(shares[1:].sum()), 4),
+        usual=usual, collaborative=round(float(shares[1:].sum()), 4),
     )  # fmt: skip
 
 

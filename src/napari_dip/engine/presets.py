@@ -41,6 +41,8 @@ class Preset(Checked):
     collaborative : bool
         Whether the pilot is the mean of two denoisers in closed form, collaborative filtering (BM3D) beside NL-Ridge:
         nearer to the truth, and half as long again. Not where noise is correlated from pixel to pixel.
+    usual : float
+        The pilot's weight beside the members where held-out pixels tell nothing: what is best in the mean.
     most : int, optional
         Steps of each member at most, before its last phase: the pilot brings the detail that a fit learns late.
     """
@@ -53,6 +55,7 @@ class Preset(Checked):
     members: tuple[Prior, ...] = ()
     passes: int = 2
     collaborative: bool = False
+    usual: Annotated[float, {"min": 0, "max": 1}] = 0.7
     most: int | None = None
 
     @property
@@ -101,6 +104,7 @@ PRESETS = (
         members=(_GUIDED,),
         passes=1,
         collaborative=True,
+        usual=0.9,
         most=100,
     ),
     Preset("standard", starts=2, members=(_GUIDED, _SMALL), collaborative=True, most=500),

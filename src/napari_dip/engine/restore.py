@@ -23,7 +23,7 @@ from napari_dip.engine.presets import Preset, choose_preset, choose_rule, guided
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Array
 from napari_dip.engine.run import Run
-from napari_dip.engine.stopping import HeldOut, StoppingRule
+from napari_dip.engine.stopping import FixedSteps, HeldOut, StoppingRule
 from napari_dip.engine.tasks import TASKS, Deblock, Deconvolve, Denoise, Inpaint, SuperResolve, Task
 from napari_dip.engine.tiles import SMALLEST_TILE
 
@@ -197,6 +197,7 @@ def iter_restore(
         members=() if prior else chosen.members,
         passes=chosen.passes,
         collaborative=chosen.collaborative,
+        usual=chosen.usual,
         most=chosen.most,
         rule=rule,
         missing=Missing(axes_, tuple(masks), saturation, outliers, task.noise, colour),
@@ -220,6 +221,7 @@ def memory_plan(
     image: Any,
     task: Task | None = None,
     prior: Prior | None = None,
+    stop: StoppingRule | None = None,
     *,
     preset: Preset | str = "standard",
     axes: str | None = None,
@@ -246,7 +248,8 @@ def memory_plan(
     shape = (grid.channels, *(grid.shape[axis] for axis in grid.spatial))
     where = devices.choose(device)
     free = devices.free_memory(where) if max_memory is None else int(max_memory * 2**30)
-    priors, guides, ahead = _expected(task, prior, chosen, len(grid.spatial))
+    rule = choose_rule(stop, chosen, task)
+    priors, guides, ahead = _expected(task, prior, chosen, rule, len(grid.spatial))
     return plan(
         priors,
         shape,
@@ -258,16 +261,17 @@ def memory_plan(
         abreast=devices.abreast(where, len(priors)),
         spacing=_spacing(spacing, axes_, grid),
         keeps=devices.keeps(where),
+        judged=not isinstance(rule, FixedSteps),
     )
 
 
 def _expected(
-    task: Task, prior: Prior | None, preset: Preset, ndim: int
+    task: Task, prior: Prior | None, preset: Preset, rule: StoppingRule, ndim: int
 ) -> tuple[tuple[Prior, ...], int, Ahead | None]:
     """Return what will be fitted, to how many guides, and what is made before it, told without the image."""
     if prior is not None:
         return (prior,), int(has_image(task)), None
-    alone = (preset.prior,) * _starts(task, prior, preset, choose_rule(None, preset, task))
+    alone = (preset.prior,) * _starts(task, prior, preset, rule)
     if task.keeps_known:  # missing pixels are told from similar patches, of planes, and these are no guide
         return alone, int(has_image(task)), FILLING if preset.members and ndim == 2 else None
     if not preset.members or (isinstance(task, SuperResolve) and not task.is_blurred):

@@ -28,7 +28,7 @@ from napari_dip.engine.merging import Merged
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration, settings_of
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Problem, RestorationError, TooLittleKnownError
-from napari_dip.engine.stopping import StoppingRule
+from napari_dip.engine.stopping import FixedSteps, StoppingRule
 from napari_dip.engine.tasks import Task
 from napari_dip.engine.tiles import SMALLEST_TILE
 from napari_dip.engine.width import Width, words_of
@@ -51,6 +51,7 @@ class Run:
     members: tuple[Prior, ...]
     passes: int
     collaborative: bool
+    usual: float
     most: int | None
     rule: StoppingRule
     missing: Missing
@@ -182,6 +183,7 @@ class Run:
             abreast=devices.abreast(self.device, len(priors)),
             spacing=problem.spacing,
             keeps=devices.keeps(self.device),
+            judged=not isinstance(self.rule, FixedSteps),
         )
         return self.plan
 
@@ -269,6 +271,7 @@ class Run:
             "members": settings_of(self.members),
             "passes": self.passes,
             "collaborative": self.collaborative,
+            "usual": self.usual,
             "most": self.most,
             "stop": settings_of(self.rule),
             "axes": self.axes.letters,

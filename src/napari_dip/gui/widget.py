@@ -171,7 +171,7 @@ class DeepImagePrior(QWidget):
             self.need.about(None)
             return
         settings = self.options.values()
-        asked = {name: settings[name] for name in ("preset", "prior", "device", "tile")}
+        asked = {name: settings[name] for name in ("preset", "prior", "stop", "device", "tile")}
         self.need.about(self.inputs.origin(), task=self.inputs.task_edit.value, **asked)
 
     def _colour(self, label: QLabel, kind: str) -> None:
