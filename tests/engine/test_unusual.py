@@ -197,6 +197,9 @@ def test_a_member_that_ends_between_two_looks_breaks_no_preview():
         def shares(self, fits):
             return (1 / len(fits),) * len(fits)
 
+        def mended(self, x, *, unseen=False):
+            return x
+
     first, second, third = (One(torch.full((1, 4, 4), value), value < 2) for value in (0.0, 2.0, 1.0))
     mixture = Mixture(None, pilot=Equal(), members=[first, second, third])
     assert float(mixture.average().mean()) == pytest.approx(0.5)
