@@ -121,3 +121,9 @@ def test_the_notes_say_which_it_was():
     result = dip.restore(y, dip.Deconvolve(PSF, floor=0), preset=preset)
     assert LUCY in result.notes
     assert VARIATION in dip.restore(y, dip.Deconvolve(PSF), preset=preset).notes
+
+
+def test_who_waits_for_it_goes_on_with_gradients():
+    y = np.random.default_rng(0).poisson(20 + 20 * np.eye(24)).astype(float)
+    seen = [torch.is_grad_enabled() for _, _ in zip(richardson_lucy(*posed(y, scale=y.max())), range(3), strict=False)]
+    assert seen == [True] * 3

@@ -34,9 +34,7 @@ class Convolution:
 
     kernel: Tensor
     margins: Margins
-    transforms: dict[tuple[tuple[int, ...], torch.dtype, torch.device], Tensor] = field(
-        default_factory=dict, repr=False
-    )
+    transforms: dict[Transformed, Tensor] = field(default_factory=dict, repr=False)
 
     def to(self, device: torch.device) -> Convolution:
         """Return the same with its kernel on a device."""

@@ -221,13 +221,14 @@ def memory_spared(device: torch.device) -> Iterator[None]:
     if device.type != "cpu" or (glibc := _glibc()) is None:
         yield
         return
+    after = AS_BEFORE | KEEPING if keeps(device) else AS_BEFORE  # told now: another thread may end what this one began
     for name, value in SPARING.items():
         glibc.mallopt(name, value)
     glibc.malloc_trim(0)
     try:
         yield
     finally:
-        for name, value in (AS_BEFORE | KEEPING if keeps(device) else AS_BEFORE).items():
+        for name, value in after.items():
             glibc.mallopt(name, value)
 
 

@@ -29,7 +29,7 @@ def richardson_lucy(problem: Problem, hidden: Problem) -> Generator[None, None, 
     noise comes with the iterations, and prediction cares little for what A damps (rule of L. Breiman et al.,
     "Classification and Regression Trees", 1984).
 
-    None where there is no floor, nothing is held out, or A makes light negative.
+    None where there is no floor, nothing is held out, or an element of x takes more light away than it gives.
 
     Parameters
     ----------
@@ -48,7 +48,8 @@ def richardson_lucy(problem: Problem, hidden: Problem) -> Generator[None, None, 
     least, since = float("inf"), 0
     for x in iterations(hidden, reached, shift):
         yield
-        predicted = (problem.forward(x) + shift).clamp(min=DARKEST).flatten()[judging]
+        with torch.no_grad():
+            predicted = (problem.forward(x) + shift).clamp(min=DARKEST).flatten()[judging]
         losses.append((predicted - counted * predicted.log()).double())
         loss = float(losses[-1].mean())
         least, since = (loss, 0) if loss < least else (least, since + 1)
@@ -96,18 +97,23 @@ def iterations(problem: Problem, reached: Tensor, shift: Tensor) -> Iterator[Ten
         level = ((light - known * shift).sum() / (known * forward(ones)).sum()).clamp(min=DARKEST)
         x = before = level * ones
         change, momentum = torch.zeros_like(x), torch.zeros(())
-        for _ in range(MOST):
-            start = (x + momentum * (x - before)).clamp(min=DARKEST)
-            ratio = adjoint(light / (forward(start) + shift).clamp(min=DARKEST))
-            old, before = change, x
-            x = torch.where(enough, start * ratio / reached, start).clamp(min=DARKEST)
-            change = x - start
-            momentum = ((change * old).sum() / old.square().sum()).nan_to_num(0, 0, 0).clamp(0, 0.999)
-            yield x
+
+    @torch.no_grad()
+    def improved(start: Tensor) -> Tensor:
+        ratio = adjoint(light / (forward(start) + shift).clamp(min=DARKEST))
+        return torch.where(enough, start * ratio / reached, start).clamp(min=DARKEST)
+
+    for _ in range(MOST):
+        start = (x + momentum * (x - before)).clamp(min=DARKEST)
+        old, before = change, x
+        x = improved(start)
+        change = x - start
+        momentum = ((change * old).sum() / old.square().sum()).nan_to_num(0, 0, 0).clamp(0, 0.999)
+        yield x
 
 
 def _reached(problem: Problem) -> Tensor | None:
-    """Return how much light of each element of x is measured, shaped as x; None where some is negative."""
+    """Return how much light of each element of x is measured, shaped as x; None where that of some is negative."""
     with torch.no_grad():
         reached = adjoint_of(problem.forward, problem.shape)(problem.known().float())
     return None if float(reached.min()) < -SEEN * float(reached.abs().max()) else reached

@@ -13,7 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from napari_dip.engine.modules import memory_format
 from napari_dip.engine.networks import allocate
-from napari_dip.engine.patches import strip_bytes
+from napari_dip.engine.patches import AT_A_TIME, strip_bytes
 from napari_dip.engine.planes import DEEPEST
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Problem
@@ -23,7 +23,7 @@ FLOAT = 4  # bytes
 IN_FIT = 5  # images, shaped as x, that a fit holds: x, averages, the data term and its gradient
 IN_JUDGED = 8  # and for its stop: what is hidden, masks, the weighted data term, the average and gradient of the best
 IN_FRAME = 4  # images that a frame and its result hold: measurement, masks, what the result is made of
-SOLVING = 200 << 20  # bytes: mixtures of patches, in float64
+SOLVING = 100 << 20  # bytes: mixtures of patches, in float64, of each thread
 PER_WEIGHT = 28  # bytes: weight, gradient, two moments, and copies of all but the gradient
 BESIDE = {torch.float32: 128 << 20, torch.bfloat16: 96 << 20}  # bytes: threads, kernels, what the allocator keeps
 WORKING = {torch.float32: 3, torch.bfloat16: 2}  # times the largest map: gradients, and copies for the kernels
@@ -133,7 +133,8 @@ def needed(
     if ahead is None:
         return fitting + IN_FRAME * image + beside
     channels = shape[0] * (min(DEEPEST, shape[1]) if len(shape) == 4 else 1)  # alike planes of a volume go together
-    making = SOLVING + strip_bytes((channels, *shape[1:]), ahead.patch[channels > 1]) + ahead.made * image
+    solving = SOLVING * max(2, min(AT_A_TIME, torch.get_num_threads()))
+    making = solving + strip_bytes((channels, *shape[1:]), ahead.patch[channels > 1]) + ahead.made * image
     return max(fitting + ahead.kept * image, making) + IN_FRAME * image + beside
 
 

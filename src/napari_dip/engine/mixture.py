@@ -118,6 +118,11 @@ class Mixture:
         """Return what a member gives, (C, *spatial), without the places where it failed and a pilot did not."""
         return member.output if self.pilot is None else self.pilot.mended(member.output)
 
+    def left(self, member: Member) -> Tensor:
+        """Return how far it counts there, 0 to 1, (C, *spatial); with a pilot."""
+        assert self.pilot is not None  # noqa: S101
+        return self.pilot.left(member.output)
+
     def unseen_output(self, member: Member) -> Tensor:
         """Return what it gave before it saw the held-out elements."""
         return member.unseen if self.pilot is None else self.pilot.mended(member.unseen, unseen=True)
@@ -170,7 +175,8 @@ class Mixture:
         if self.pilot is None or self.no_std:
             return None
         outputs = torch.stack([self.output(member) for member in self.kept])
-        return spread_of(self.pilot, outputs, self.average(), self.unseen(), self.weights())
+        left = self.summed(self.left)
+        return spread_of(self.pilot, outputs, self.average(), self.unseen(), self.weights(), left)
 
     def uncertainty(self, mean: Tensor, draws: int, seed: int) -> tuple[Tensor | None, Tensor | None]:
         """Return the estimate's standard deviation, (C, *spatial), and some images that differ by it if asked for."""

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 import torch.nn.functional as F
@@ -69,6 +69,8 @@ class Pilot:
     unseen : Unseen, optional
         Of several frames: a measurement apart from what `guide` and the fits have seen; else the held-out elements of y
         are all there is.
+    shown : Tensor
+        Which elements the fits see before the end, boolean, (C, *spatial).
     share : float, optional
         The estimate's weight in the result; None: found at the held-out elements.
     usual : float
@@ -87,6 +89,7 @@ class Pilot:
     clipping: Clipping | None
     y: Tensor
     filled: Tensor
+    shown: Tensor
     unseen: Unseen | None = None
     share: float | None = None
     usual: float = 0.7
@@ -94,7 +97,7 @@ class Pilot:
 
     def to(self, device: torch.device) -> Pilot:
         """Return the pilot with its tensors on a device."""
-        names = ("guide", "estimate", "probe", "response", "held", "known", "y", "filled")
+        names = ("guide", "estimate", "probe", "response", "held", "known", "y", "filled", "shown")
         unseen = None if self.unseen is None else self.unseen.to(device)
         return dataclasses.replace(self, **{name: getattr(self, name).to(device) for name in names}, unseen=unseen)
 
@@ -118,21 +121,33 @@ class Pilot:
         estimate is penalised.
 
         Few elements tell little, and what they tell is taken back towards the usual by the share of chance in it
-        (positive-part estimator of James and Stein, 1961).
+        (empirical Bayes, after James and Stein, 1961).
         """
         if self.share is not None:
             return self.share, self.share
         differences = torch.stack([band[self.held] for band in bands(self.estimate - x)])  # (bands, held)
         missing = (self.target - x)[self.held]
         costs = torch.stack([(self.probe * band)[self.held] for band in bands(self.response)])
-        each = differences * missing - costs  # whose means are half the slope of the risk where all weights are 0
-        gram = (differences @ differences.T / each.shape[1]).cpu().double()
-        apart = torch.tensor(_between_zero_and_one(gram, each.mean(1).cpu().double())).to(gram) - self.usual
-        chance = (torch.cov(each) / each.shape[1]).cpu().double()
-        told = gram @ apart
-        surely = float(told @ torch.linalg.pinv(chance) @ told)  # about len(told) if chance alone told it
-        kept = max(0.0, 1 - len(told) / surely) if surely > 0 else 0.0
+        count = differences.shape[1]
+        gram = (differences @ differences.T / count).cpu().double()
+        gain = (differences @ missing / count - costs.mean(1)).cpu().double()
+        apart = torch.tensor(_between_zero_and_one(gram, gain)).to(gram) - self.usual
+        told = differences * (missing - self.usual * differences.sum(0)) - costs  # of the slope at the usual ones
+        chance = self._chance(told).cpu().double()
+        slope = told.mean(1).cpu().double()
+        surely = float(slope @ torch.linalg.pinv(chance) @ slope)  # len(slope) in the mean if chance alone told it
+        kept = max(0.0, 1 - len(slope) / surely) if surely > 0 else 0.0
         return tuple(round(value, 4) for value in (self.usual + kept * apart).tolist())
+
+    def _chance(self, told: Tensor) -> Tensor:
+        """Return the covariance of the means of what held-out elements tell, (kinds, elements): pixels are independent.
+
+        Channels are not: a pixel is held out in all of them, since its noise may be the same.
+        """
+        places = self.held.flatten(1).nonzero()[:, 1]  # in the order of a mask's elements
+        of_pixels = told.new_zeros(len(told), self.held[0].numel()).index_add_(1, places, told)
+        counted = of_pixels[:, self.held.flatten(1).any(0)]
+        return torch.cov(counted) * (counted.shape[1] / told.shape[1] ** 2)
 
     def shares(self, fits: list[Tensor]) -> tuple[float, ...]:
         """Return the share of each of some fits, each (C, *spatial), in the sum of them that errs least.
@@ -153,22 +168,42 @@ class Pilot:
         return x + share * self.known
 
     def mended(self, x: Tensor, *, unseen: bool = False) -> Tensor:
-        """Return a fit with the pilot in its place where it misses the measurement beyond noise and the pilot does not.
+        """Return a fit with the pilot in its place where the fit failed.
 
         Its weight is one for the whole image: where a network has not come far yet, in the dark of a wide range or at a
         star, it must not come in with the rest. With `unseen` neither what is judged nor what replaces it has seen the
         held-out elements.
         """
-        if self.share is not None:
-            return x
         own = self.guide if unseen else self.estimate
-        judged = (self.known & ~self.held if unseen and self.unseen is None else self.known).float()
-        judged = judged / self.noise.variance(own).clamp(min=LEAST_NOISE)
-        plane = (x.ndim - 2, x.ndim - 1)
-        noise = blurred((judged > 0).float(), NEAR, plane, "constant")
-        ours, its = (blurred((self.y - one).square() * judged, NEAR, plane, "constant") for one in (own, x))
-        left = ((FAILED - its / torch.maximum(ours, noise).clamp(min=LEAST_NOISE)) / (FAILED - FAILING)).clamp(0, 1)
-        return torch.where(self.known, torch.lerp(own, x, left), x)
+        return torch.where(self.known, torch.lerp(own, x, self.left(x, unseen=unseen)), x)
+
+    def left(self, x: Tensor, *, unseen: bool = False) -> Tensor:
+        """Return how far a fit counts, 0 to 1: where it misses the measurement as noise and the pilot do not, less."""
+        if self.share is not None:
+            return torch.ones_like(x)
+        y, counted, expected = self._judged_unseen if unseen else self._judged
+        return ((FAILED - _near((y - x).square() * counted) / expected) / (FAILED - FAILING)).clamp(0, 1)
+
+    @cached_property
+    def _judged(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self._judgement(self.estimate, self.y, self.known, 1.0)
+
+    @cached_property
+    def _judged_unseen(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The same by what fits see before the end; of several frames with as much noise as those have."""
+        return self._judgement(self.guide, self.filled, self.shown, 1.0 if self.unseen is None else self.unseen.shown)
+
+    def _judgement(self, own: Tensor, y: Tensor, counted: Tensor, noise: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a measurement, the weight of each element's squared residual and its mean that noise and pilot have.
+
+        Of the noise it is as much as held-out elements say, where that is more than is told: a pilot then follows
+        too much of it, and the fits are not to be blamed.
+        """
+        variance = self.noise.variance(own).clamp(min=LEAST_NOISE)
+        squares = (self.target - self.guide)[self.held].square() / (self.target_noise * variance)[self.held]
+        weight = counted / (noise * variance)
+        chance = max(1.0, float(squares.mean())) * _near(counted.float())
+        return y, weight, torch.maximum(_near((y - own).square() * weight), chance).clamp(min=LEAST_NOISE)
 
     def balanced(self, x: Tensor) -> Tensor:
         """Return x with the mean of the residual around each pixel given back: over an area, no light is lost.
@@ -181,6 +216,10 @@ class Pilot:
         weight = weight / weight.amax(tuple(range(1, weight.ndim)), keepdim=True).clamp(min=LEAST_NOISE)
         total, share = (blurred(t, AREA, plane, "constant") for t in (weight * (self.y - x), weight))
         return x + torch.where(share > 1e-6, total / share.clamp(min=1e-6), 0.0) * self.known
+
+
+def _near(image: Tensor) -> Tensor:
+    return blurred(image, NEAR, (image.ndim - 2, image.ndim - 1), "constant")
 
 
 def _between_zero_and_one(gram: Tensor, gain: Tensor) -> tuple[float, ...]:
@@ -235,7 +274,7 @@ def make_pilot(
     if (share := problem.pilot_share) is not None:
         estimate = yield from ways[0](y, law)
         none, known = torch.zeros_like(y), problem.known()
-        return Pilot(estimate, estimate, none, none, held, known, noise, None, problem.y, y, share=share)
+        return Pilot(estimate, estimate, none, none, held, known, noise, None, problem.y, y, known, share=share)
     filled = without(hidden, noise, generator)
     estimates = yield from _each(ways, y, law, 0)
     guides = yield from _each(ways, filled, law.times(unseen.shown), 1)
@@ -249,7 +288,8 @@ def make_pilot(
     clipping = None if noise.map is not None else find_clipping(problem.y, problem.known(), estimate, noise)
     response = (moved - estimate) / PROBE
     return Pilot(
-        guide, estimate, probe, response, held, problem.known(), noise, clipping, problem.y, filled, hidden.unseen,
+        guide, estimate, probe, response, held, problem.known(), noise, clipping, problem.y, filled, hidden.known(),
+        hidden.unseen,
         usual=usual, collaborative=round(float(shares[1:].sum()), 4),
     )  # fmt: skip
 

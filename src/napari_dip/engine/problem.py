@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from napari_dip.engine.noise import NoiseModel
 
@@ -80,11 +81,16 @@ class LeastSquares:
     def __call__(self, predicted: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         if weight is None:
             return F.mse_loss(predicted, y).clone()  # keeps no difference, and of its own storage one number
+        if y.requires_grad or weight.requires_grad:
+            return (weight * (predicted - y).square()).sum() / weight.sum()
         return _WeightedSquares.apply(predicted, y, weight)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class _WeightedSquares(torch.autograd.Function):
-    """The mean of weighted squares; it keeps one image for its gradient, where operators by themselves keep three."""
+    """The mean of weighted squares; it keeps one image for its gradient, where operators by themselves keep three.
+
+    That gradient is of what is predicted alone.
+    """
 
     @staticmethod
     def forward(ctx: Any, predicted: Tensor, y: Tensor, weight: Tensor) -> Tensor:
@@ -95,6 +101,7 @@ class _WeightedSquares(torch.autograd.Function):
         return loss
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (weighted,) = ctx.saved_tensors
         return (2 * gradients[0] / ctx.total) * weighted, None, None

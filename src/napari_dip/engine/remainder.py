@@ -1,4 +1,4 @@
-"""What a fit to larger pixels has not explained of them yet, given back to the finer image: no step is wasted on it."""
+"""What a fit has not explained yet of larger pixels, or of a blurred image, given back: no step is wasted on it."""
 
 from __future__ import annotations
 

@@ -76,7 +76,14 @@ def why_no_std(fits: int, *, has_pilot: bool, is_judged: bool = True, is_correla
     return "there is one fit only, and no other one to compare it with" if fits < 2 else ""
 
 
-def spread_of(pilot: Pilot, outputs: Tensor, mean: Tensor, unseen: Tensor, weights: tuple[float, ...]) -> Spread:
+def spread_of(
+    pilot: Pilot,
+    outputs: Tensor,
+    mean: Tensor,
+    unseen: Tensor,
+    weights: tuple[float, ...],
+    left: Tensor | float = 1.0,
+) -> Spread:
     """Return the spread of what a pilot and several fits make together.
 
     Three things tell of the error: how the pilot follows a change of the measurement as strong as its noise; by how
@@ -94,9 +101,11 @@ def spread_of(pilot: Pilot, outputs: Tensor, mean: Tensor, unseen: Tensor, weigh
         Their sum by their shares, and that of what they gave before they saw the held-out elements, (C, *spatial).
     weights : tuple of float
         The pilot's weight in each band.
+    left : Tensor or float
+        How far the fits count, 0 to 1, (C, *spatial): where they do not, the pilot has all the weight.
     """
     each = (2 / (len(outputs) - 1)) ** 0.5
-    fields = [FROM_NOISE**0.5 * _weighted(pilot.response, weights)]
+    fields = [FROM_NOISE**0.5 * (pilot.response + left * (_weighted(pilot.response, weights) - pilot.response))]
     others = tuple(1 - weight for weight in weights)
     fields += [FROM_STARTS**0.5 * _weighted(each * (output - mean), others) for output in outputs]
     fields.append(FROM_METHODS**0.5 * (mean - pilot.estimate))
