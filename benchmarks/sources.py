@@ -1,18 +1,19 @@
 """What may be measured after a deconvolution: stars through seeing, and fluorescent beads in a confocal microscope.
 
-    python benchmarks/sources.py                       # both scenes, `standard`, seed 0: what is not there yet
+    python benchmarks/sources.py                       # `standard`, seed 0: what is not there yet
     python benchmarks/sources.py --scenes stars --seeds 0,1,2 --preset quick
     python benchmarks/sources.py --table
 
 Stars: 25 on a grid, at random parts of a pixel, through a Moffat profile (full width at half maximum 3.5 px, β 3),
 each with a signal-to-noise ratio of 50 within that width, sky of 100 electrons, read noise 5; `stars above sky` with
-`floor`, the image's median: nothing darker. Flux: within 6 px, above the image's median; position: the centroid under
+`floor`, the image's median: nothing darker; `bright stars` with that ratio at the brightest pixel. Flux: within 6 px,
+above the image's median, and once more within 8 px, which holds the rings around a star; position: the centroid under
 a Gaussian window that follows it (of the measurement, one as wide as the seeing). Beside it the profile itself fitted
 to the measurement, which knows all but fluxes and places: what the noise allows. The raw image's fluxes are corrected
 for the light that the profile has outside of the aperture. Beads: balls of 0.6 µm in a confocal volume (NA 1.2 in
-water, voxels of 0.1 and 0.2 µm), 150 photons at the peak, background 5. Width: at half the height of the profile
-through the middle, along X and Z, against the same of the true volume. Intensity: the sum of a box around each, above
-the volume's median.
+water, voxels of 0.1 and 0.2 µm), 150 photons at the peak, or 1,500 (`bright`), background 5; `above ground` with
+`floor`, the volume's median. Width: at half the height of the profile through the middle, along X and Z, against the
+same of the true volume. Intensity: the sum of a box around each, above the volume's median.
 Resumable: written to benchmarks/results/sources.json after each run.
 """
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,7 @@ Doubles = npt.NDArray[np.float64]
 RESULTS = Path(__file__).parent / "results" / "sources.json"
 SEEING = dip.MoffatPSF(fwhm=3.5, beta=3.0)
 SKY, READ_NOISE, RATIO = 100.0, 5.0, 50.0
-SIDE, APART, APERTURE = 96, 18, 6.0
+SIDE, APART, APERTURE, WIDE = 96, 18, 6.0, 8.0
 WINDOW, SHARP = 3.5 / 2.355, 1.0  # px: standard deviation of the window, on the measurement and on what is restored
 CONFOCAL = dip.MicroscopePSF(
     numerical_aperture=1.2, immersion=1.33, specimen=1.33, wavelength=520, excitation=488, pixel=0.1, step=0.2
@@ -48,7 +50,7 @@ PHOTONS, BACKGROUND, BOX = 150.0, 5.0, (5, 8, 8)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenes", default="stars,stars above sky,beads")
+    parser.add_argument("--scenes", default="stars,stars above sky,beads", help="of: " + ", ".join(SCENES))
     parser.add_argument("--preset", default="standard")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--results", type=Path, default=RESULTS)
@@ -67,32 +69,41 @@ def main() -> None:
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
 
 
-def stars(preset: str, seed: int, *, is_floored: bool = False) -> dict[str, Any]:
+def stars(preset: str, seed: int, *, is_floored: bool = False, is_bright: bool = False) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     grid = np.arange(APART // 2 + 3, SIDE - APART // 2, APART)
     places = np.stack(np.meshgrid(grid, grid, indexing="ij"), -1).reshape(-1, 2) + rng.uniform(-0.5, 0.5, (25, 2))
-    area = math.pi * SEEING.fwhm**2
-    flux = (RATIO**2 + math.sqrt(RATIO**4 + 4 * RATIO**2 * area * (SKY + READ_NOISE**2))) / 2
-    mean = SKY + sum(flux * profile(place) for place in places)
+    area = 1.0 if is_bright else math.pi * SEEING.fwhm**2
+    light = (RATIO**2 + math.sqrt(RATIO**4 + 4 * RATIO**2 * area * (SKY + READ_NOISE**2))) / 2
+    flux = light / float(profile(np.array([SIDE // 2, SIDE // 2])).max()) if is_bright else light
+    mean = SKY + np.sum([flux * profile(place) for place in places], axis=0)
     y = rng.poisson(mean) + rng.normal(0, READ_NOISE, mean.shape)
     task = dip.Deconvolve(model=SEEING, floor=float(np.median(y)) if is_floored else None)
     result = dip.restore(y.astype(np.float32), task, preset=preset, seed=seed)
     image = np.asarray(result.image, float)
-    light = float((flux * profile(np.array([SIDE // 2, SIDE // 2])))[within(np.array([SIDE // 2, SIDE // 2]))].sum())
+    middle = np.array([SIDE // 2, SIDE // 2])
+    passed = {far: flux * float(profile(middle)[within(middle, far)].sum()) for far in (APERTURE, WIDE)}
     row: dict[str, Any] = {}
     for name, fluxes, found in (
         ("profile fitted", *fitted(y, mean, places, flux)),
-        ("raw", [total_light(y, place) / light for place in places], [centroid(y, at, WINDOW) for at in places]),
+        (
+            "raw",
+            [total_light(y, place) / passed[APERTURE] for place in places],
+            [centroid(y, place, WINDOW) for place in places],
+        ),
         (
             "restored",
             [total_light(image, place) / flux for place in places],
-            [centroid(image, at, SHARP) for at in places],
+            [centroid(image, place, SHARP) for place in places],
         ),
     ):
         errors = 100 * (np.array(fluxes) - 1)
         away = np.array([math.hypot(*(one - place)) for one, place in zip(found, places, strict=True)])
         row[f"{name}: flux"] = f"{float(np.median(errors)):+.2f} % ± {float(errors.std()):.2f} %"
         row[f"{name}: position"] = f"{float(np.median(away)):.3f} px, at most {float(away.max()):.3f} px"
+    for name, light_of, whole in (("raw", y, passed[WIDE]), ("restored", image, flux)):
+        errors = 100 * (np.array([total_light(light_of, place, WIDE) for place in places]) / whole - 1)
+        row[f"{name}: flux within {WIDE:g} px"] = f"{float(np.median(errors)):+.2f} % ± {float(errors.std()):.2f} %"
     return {**row, "steps": [fit.best_step for fit in result.fits]}
 
 
@@ -104,13 +115,13 @@ def profile(place: Doubles) -> Doubles:
     return np.asarray((1 + squared / scale**2) ** -SEEING.beta * (SEEING.beta - 1) / math.pi / scale**2)
 
 
-def within(place: Doubles) -> npt.NDArray[np.bool_]:
+def within(place: Doubles, far: float = APERTURE) -> npt.NDArray[np.bool_]:
     rows, columns = np.indices((SIDE, SIDE))
-    return np.asarray(np.hypot(rows - round(place[0]), columns - round(place[1])) <= APERTURE)
+    return np.asarray(np.hypot(rows - round(place[0]), columns - round(place[1])) <= far)
 
 
-def total_light(image: Doubles, place: Doubles) -> float:
-    return float((image - np.median(image))[within(place)].sum())
+def total_light(image: Doubles, place: Doubles, far: float = APERTURE) -> float:
+    return float((image - np.median(image))[within(place, far)].sum())
 
 
 def centroid(image: Doubles, place: Doubles, width: float, rounds: int = 20) -> Doubles:
@@ -137,13 +148,13 @@ def fitted(y: Doubles, mean: Doubles, places: Doubles, flux: float) -> tuple[lis
     return list(solution[:, 0]), [place + one[1:] / one[0] for place, one in zip(places, solution, strict=True)]
 
 
-def beads(preset: str, seed: int) -> dict[str, Any]:
+def beads(preset: str, seed: int, *, is_floored: bool = False, photons: float = PHOTONS) -> dict[str, Any]:
     truth, psf = balls(), CONFOCAL.kernel(VOLUME)
     blurred = fftconvolve(truth, psf / psf.sum(), mode="same").clip(0)
-    y = np.random.default_rng(seed).poisson(BACKGROUND + PHOTONS * blurred / blurred.max()).astype(np.float32)
-    truth = BACKGROUND + PHOTONS / blurred.max() * truth
+    y = np.random.default_rng(seed).poisson(BACKGROUND + photons * blurred / blurred.max()).astype(np.float32)
+    truth = BACKGROUND + photons / blurred.max() * truth
     spacing = (CONFOCAL.step, CONFOCAL.pixel, CONFOCAL.pixel)
-    task = dip.Deconvolve(model=CONFOCAL)
+    task = dip.Deconvolve(model=CONFOCAL, floor=float(np.median(y)) if is_floored else None)
     result = dip.restore(y, task, axes="ZYX", spacing=spacing, preset=preset, seed=seed)
     row: dict[str, Any] = {}
     for name, image in (("raw", y.astype(float)), ("restored", np.asarray(result.image, float))):
@@ -189,7 +200,15 @@ def spread(errors: list[float]) -> str:
     return f"{100 * float(np.median(errors)):+.1f} % (largest {100 * float(np.abs(errors).max()):.1f} %)"
 
 
-SCENES = {"stars": stars, "stars above sky": partial(stars, is_floored=True), "beads": beads}
+SCENES: dict[str, Callable[[str, int], dict[str, Any]]] = {
+    "stars": stars,
+    "stars above sky": partial(stars, is_floored=True),
+    "bright stars": partial(stars, is_bright=True),
+    "beads": beads,
+    "beads above ground": partial(beads, is_floored=True),
+    "bright beads": partial(beads, photons=10 * PHOTONS),
+    "bright beads above ground": partial(beads, photons=10 * PHOTONS, is_floored=True),
+}
 
 if __name__ == "__main__":
     main()
