@@ -11,9 +11,9 @@ above the image's median, and once more within 8 px, which holds the rings aroun
 a Gaussian window that follows it (of the measurement, one as wide as the seeing). Beside it the profile itself fitted
 to the measurement, which knows all but fluxes and places: what the noise allows. The raw image's fluxes are corrected
 for the light that the profile has outside of the aperture. Beads: balls of 0.6 µm in a confocal volume (NA 1.2 in
-water, voxels of 0.1 and 0.2 µm), 150 photons at the peak, or 1,500 (`bright`), background 5; `above ground` with
-`floor`, the volume's median. Width: at half the height of the profile through the middle, along X and Z, against the
-same of the true volume. Intensity: the sum of a box around each, above the volume's median.
+water, voxels of 0.1 and 0.2 µm), 150 photons at the peak, background 5; `large` ones of 1 µm, `bright` ones of 1,500
+photons; `above ground` with `floor`, the volume's median. Width: at half the height of the profile through the middle,
+along X and Z, against the same of the true volume. Intensity: the sum of a box around each, above the volume's median.
 Resumable: written to benchmarks/results/sources.json after each run.
 """
 
@@ -44,7 +44,8 @@ WINDOW, SHARP = 3.5 / 2.355, 1.0  # px: standard deviation of the window, on the
 CONFOCAL = dip.MicroscopePSF(
     numerical_aperture=1.2, immersion=1.33, specimen=1.33, wavelength=520, excitation=488, pixel=0.1, step=0.2
 )
-VOLUME, PLACES, BALL, FINE = (20, 48, 48), ((10, 12, 12), (9, 13, 34), (10, 35, 13), (11, 34, 35)), 0.6, 5
+VOLUME, PLACES, FINE = (20, 48, 48), ((10, 12, 12), (9, 13, 34), (10, 35, 13), (11, 34, 35)), 5
+BALL, LARGE = 0.6, 1.0  # µm: diameters
 PHOTONS, BACKGROUND, BOX = 150.0, 5.0, (5, 8, 8)
 
 
@@ -148,8 +149,10 @@ def fitted(y: Doubles, mean: Doubles, places: Doubles, flux: float) -> tuple[lis
     return list(solution[:, 0]), [place + one[1:] / one[0] for place, one in zip(places, solution, strict=True)]
 
 
-def beads(preset: str, seed: int, *, is_floored: bool = False, photons: float = PHOTONS) -> dict[str, Any]:
-    truth, psf = balls(), CONFOCAL.kernel(VOLUME)
+def beads(
+    preset: str, seed: int, *, is_floored: bool = False, photons: float = PHOTONS, ball: float = BALL
+) -> dict[str, Any]:
+    truth, psf = balls(ball), CONFOCAL.kernel(VOLUME)
     blurred = fftconvolve(truth, psf / psf.sum(), mode="same").clip(0)
     y = np.random.default_rng(seed).poisson(BACKGROUND + photons * blurred / blurred.max()).astype(np.float32)
     truth = BACKGROUND + photons / blurred.max() * truth
@@ -165,7 +168,7 @@ def beads(preset: str, seed: int, *, is_floored: bool = False, photons: float = 
     return {**row, "steps": [fit.best_step for fit in result.fits]}
 
 
-def balls() -> Doubles:
+def balls(diameter: float) -> Doubles:
     """Return balls of 1, each voxel the share of it that is inside one."""
     size = np.array([CONFOCAL.step, CONFOCAL.pixel, CONFOCAL.pixel])
     offsets = (np.arange(FINE) + 0.5) / FINE - 0.5
@@ -173,7 +176,7 @@ def balls() -> Doubles:
     places = np.moveaxis(np.indices(VOLUME), 0, -1)
     for place in PLACES:
         for part in np.stack(np.meshgrid(offsets, offsets, offsets), -1).reshape(-1, 3):
-            whole += ((((places + part - place) * size) ** 2).sum(-1) <= (BALL / 2) ** 2) / FINE**3
+            whole += ((((places + part - place) * size) ** 2).sum(-1) <= (diameter / 2) ** 2) / FINE**3
     return whole
 
 
@@ -206,6 +209,8 @@ SCENES: dict[str, Callable[[str, int], dict[str, Any]]] = {
     "bright stars": partial(stars, is_bright=True),
     "beads": beads,
     "beads above ground": partial(beads, is_floored=True),
+    "large beads": partial(beads, ball=LARGE),
+    "large beads above ground": partial(beads, ball=LARGE, is_floored=True),
     "bright beads": partial(beads, photons=10 * PHOTONS),
     "bright beads above ground": partial(beads, photons=10 * PHOTONS, is_floored=True),
 }

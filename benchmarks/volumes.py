@@ -2,6 +2,7 @@
 
     python benchmarks/volumes.py                                  # quick and standard, whole and plane by plane
     python benchmarks/volumes.py --kinds "no deeper than planes allow,cubes assumed,voxels followed" --steps 500
+    python benchmarks/volumes.py --kinds "quick wide,standard wide"        # networks as wide as in planes
     python benchmarks/volumes.py --table                          # what benchmarks/results/volumes.json says
 
 Balls and threads in world units, white noise of 20 % of the range of 100. PSNR with a peak of 100. The second line is
@@ -13,6 +14,7 @@ Resumable: the JSON is written after each run.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import math
 import time
@@ -24,6 +26,7 @@ import numpy.typing as npt
 from records import opened, save
 
 import napari_dip as dip
+from napari_dip.engine.presets import choose_preset
 
 Doubles = npt.NDArray[np.float64]
 
@@ -31,7 +34,7 @@ RESULTS = Path(__file__).parent / "results" / "volumes.json"
 PEAK, NOISE = 100.0, 20.0
 WIDTH, LEVELS = 24, 4
 NETWORKS = ("no deeper than planes allow", "cubes assumed", "voxels followed")
-WAYS = {"whole": "", "planes": "Z"}
+WAYS = {"whole": "", "wide": "", "planes": "Z"}
 
 
 def main() -> None:
@@ -67,7 +70,8 @@ def run(options: argparse.Namespace, kind: str, seed: int) -> dict[str, Any]:
         asked["stop"] = dip.HeldOut(floor=options.steps, ceiling=options.steps, reveal=0.0)
         asked["spacing"] = asked["spacing"] if kind == NETWORKS[2] else ()
     else:
-        preset, way = kind.split()
+        name, way = kind.split()
+        preset = dataclasses.replace(choose_preset(name), narrower=1) if way == "wide" else name
         asked |= {"preset": preset, "each": WAYS[way], "spacing": asked["spacing"][len(WAYS[way]) :]}
     started = time.perf_counter()
     result = dip.restore(y, **asked)

@@ -63,3 +63,37 @@ def test_planes_that_are_fitted_one_by_one_have_two_sizes():
 def test_sizes_that_no_voxel_has_are_refused(spacing):
     with pytest.raises(ValueError, match="3 finite numbers above 0, one for each of ZYX"):
         dip.restore(volume()[0], axes="ZYX", spacing=spacing)
+
+
+@pytest.mark.parametrize(
+    ("network", "in_planes", "in_volumes"),
+    [
+        (dip.Skip(down=(6, 8), up=(4, 1)), {"down": [6, 8], "up": [4, 1]}, {"down": [3, 4], "up": [2, 1]}),
+        (dip.Skip(down=(6, 6), up=6), {"down": [6, 6], "up": 6}, {"down": [3, 3], "up": 3}),
+        (dip.Decoder(width=6, depth=1), {"width": 6}, {"width": 3}),
+    ],
+)
+def test_networks_of_a_preset_are_half_as_wide_in_a_volume(network, in_planes, in_volumes):
+    preset = dip.Preset("some", prior=dip.Prior(network))
+    noisy, _ = volume()
+    for axes, each, wanted in (("ZYX", "", in_volumes), ("ZYX", "Z", in_planes)):
+        result = dip.restore(noisy, preset=preset, stop=dip.FixedSteps(1), axes=axes, each=each)
+        used = result.report()["settings"]["prior"]["network"]
+        assert {name: used[name] for name in wanted} == wanted
+
+
+def test_a_preset_may_want_other_networks_in_volumes_and_a_prior_of_ones_own_stays():
+    noisy, _ = volume()
+    prior = dip.Prior(dip.Skip(down=(6,), up=6))
+    asked = {"stop": dip.FixedSteps(1), "axes": "ZYX"}
+    found = [
+        dip.restore(noisy, preset=dip.Preset("some", prior, narrower=3), **asked),
+        dip.restore(noisy, preset=dip.Preset("some", prior, narrower=1), **asked),
+        dip.restore(noisy, prior=prior, **asked),
+    ]
+    assert [one.report()["settings"]["prior"]["network"]["up"] for one in found] == [2, 6, 6]
+    plans = [
+        dip.memory_plan(np.broadcast_to(np.float32(0), (64, 128, 128)), preset=preset, axes="ZYX").needed
+        for preset in (dip.Preset("some", prior, narrower=3), dip.Preset("some", prior, narrower=1))
+    ]
+    assert plans[0] < plans[1]

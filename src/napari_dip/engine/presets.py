@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from napari_dip.engine.fields import Checked
-from napari_dip.engine.networks import Skip
+from napari_dip.engine.networks import Decoder, Network, Skip
 from napari_dip.engine.prior import Coordinates, Guide, Noise, Prior
 from napari_dip.engine.stopping import HeldOut, StoppingRule
 from napari_dip.engine.tasks import Task
@@ -45,6 +45,8 @@ class Preset(Checked):
         The pilot's weight beside the members where held-out pixels tell nothing: what is best in the mean.
     most : int, optional
         Steps of each member at most, before its last phase: the pilot brings the detail that a fit learns late.
+    narrower : int
+        In volumes its networks have so many times fewer channels: there a convolution has three times the weights.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Preset(Checked):
     collaborative: bool = False
     usual: Annotated[float, {"min": 0, "max": 1}] = 0.7
     most: int | None = None
+    narrower: Annotated[int, {"min": 1}] = 2
 
     @property
     def no_std(self) -> str:
@@ -81,6 +84,26 @@ def guided(preset: Preset) -> Preset:
         return dataclasses.replace(prior, source=Guide()) if isinstance(prior.source, Noise) else prior
 
     return dataclasses.replace(preset, prior=seeing(preset.prior), members=tuple(map(seeing, preset.members)))
+
+
+def in_volume(preset: Preset) -> Preset:
+    """Return the preset with the networks that it has in volumes."""
+
+    def narrowed(prior: Prior) -> Prior:
+        return dataclasses.replace(prior, network=_narrowed(prior.network, preset.narrower))
+
+    prior, wide, members = narrowed(preset.prior), narrowed(preset.wide), tuple(map(narrowed, preset.members))
+    return dataclasses.replace(preset, prior=prior, wide=wide, members=members)
+
+
+def _narrowed(network: Network, times: int) -> Network:
+    """Return a network with so many times fewer channels; one that is not this package's is left as it is."""
+    if isinstance(network, Decoder):
+        return dataclasses.replace(network, width=max(1, network.width // times))
+    if not isinstance(network, Skip):
+        return network
+    up = tuple(max(1, n // times) for n in network.up) if isinstance(network.up, tuple) else max(1, network.up // times)
+    return dataclasses.replace(network, down=tuple(max(1, n // times) for n in network.down), up=up)
 
 
 def choose_rule(stop: StoppingRule | None, preset: Preset, task: Task) -> StoppingRule:

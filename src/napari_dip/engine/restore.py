@@ -19,7 +19,7 @@ from napari_dip.engine.memory import FILLING, PILOT, Ahead, MemoryPlan, plan
 from napari_dip.engine.merging import law_of_mean, merge
 from napari_dip.engine.outcome import Control, Progress, Restoration, settings_of
 from napari_dip.engine.outliers import Outliers
-from napari_dip.engine.presets import Preset, choose_preset, choose_rule, guided
+from napari_dip.engine.presets import Preset, choose_preset, choose_rule, guided, in_volume
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Array
 from napari_dip.engine.run import Run
@@ -179,6 +179,7 @@ def iter_restore(
     grid = _grid(task, axes_, out, made)
     check_arrays(task, axes_, grid)
     chosen = guided(chosen) if has_image(task) else chosen
+    chosen = in_volume(chosen) if len(axes_.spatial) == 3 else chosen
     masks = [axes_.broadcast(mask) for mask in (missing, hidden, task.mask) if mask is not None]
     colour = task.colour if isinstance(task, Inpaint) else None
     if colour is not None and axes_ != axes_.together:  # a frame has one channel: it does not show the colour
@@ -244,6 +245,7 @@ def memory_plan(
     letter = _frames(task)
     _, axes_ = _checked(image, axes, each, letter)
     axes_ = axes_.without(letter) if letter else axes_
+    chosen = in_volume(chosen) if len(axes_.spatial) == 3 else chosen
     grid = axes_.finer(task.factors)
     shape = (grid.channels, *(grid.shape[axis] for axis in grid.spatial))
     where = devices.choose(device)
