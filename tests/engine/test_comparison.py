@@ -65,9 +65,9 @@ def test_volumes_are_not_compared():
 
 def test_of_several_frames_the_least_sure_speaks():
     from napari_dip.engine.comparison import Gain
-    from napari_dip.engine.run import Run
+    from napari_dip.engine.notes import least_sure
 
     frames = tuple(Gain("x", gain, 0.1) for gain in (0.5, 0.0, -0.9))
-    worst, where = Run.least_sure(frames)
+    worst, where = least_sure(frames)
     assert worst.gain == -0.9
     assert where == ", in 2 of 3 frames"

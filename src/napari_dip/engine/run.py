@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,22 +18,20 @@ from napari_dip.engine import devices
 from napari_dip.engine.assembly import Assembly
 from napari_dip.engine.blocks import Axes, Frame, Missing, measure_scale
 from napari_dip.engine.channels import SURE
-from napari_dip.engine.comparison import Gain
 from napari_dip.engine.curves import curves_of
 from napari_dip.engine.exposures import SeriesNoise, noise_of_series
 from napari_dip.engine.frame import FrameFit
 from napari_dip.engine.limits import Limits
 from napari_dip.engine.memory import Ahead, MemoryPlan, plan
 from napari_dip.engine.merging import Merged
+from napari_dip.engine.notes import notes_of
 from napari_dip.engine.outcome import Control, Fit, Progress, Restoration, settings_of
 from napari_dip.engine.prior import Prior
 from napari_dip.engine.problem import Problem, RestorationError, TooLittleKnownError
 from napari_dip.engine.stopping import FixedSteps, StoppingRule
 from napari_dip.engine.tasks import Task
 from napari_dip.engine.tiles import SMALLEST_TILE
-from napari_dip.engine.width import Width, words_of
-
-MANY_OUTLIERS = 0.02  # of all values
+from napari_dip.engine.width import Width
 
 
 @dataclass(eq=False, kw_only=True)
@@ -254,7 +252,7 @@ class Run:
             fits=tuple(dataclasses.replace(fit) for fit in fits),
             settings=self.settings(),
             machine=self.machine(),
-            notes=self.notes(fits, assembly),
+            notes=notes_of(self, fits, assembly),
             frames=None if self.merged is None else self.merged.record,
             taken=self.taken,
             seconds=time.perf_counter() - self.started,
@@ -306,128 +304,3 @@ class Run:
             "threads": torch.get_num_threads(),
             "abreast": self.plan.abreast if self.plan else 1,
         }
-
-    @staticmethod
-    def least_sure(gains: tuple[Gain, ...]) -> tuple[Gain, str]:
-        """Return the least sure of the frames' gains over a method, and in how many frames it is not sure."""
-        unsure = sum(not one.is_sure for one in gains)
-        where = f", in {unsure} of {len(gains)} frames" if len(gains) > 1 else ""
-        return min(gains, key=lambda one: one.gain / max(one.error, 1e-12)), where
-
-    def doubts(self, fits: list[Fit]) -> list[str]:
-        """Return what says that a cheap method would have done as well, where held-out pixels see no difference."""
-        compared = {fit.frame: fit.gains for fit in fits if fit.gains}
-        by_method = zip(*compared.values(), strict=True)  # of each method the gains in all frames
-        return [
-            f"{worst.words}{where} ({worst.gain:.3f} ± {worst.error:.3f} of the noise's variance)"
-            for worst, where in (self.least_sure(each) for each in by_method)
-            if not worst.is_sure
-        ]
-
-    def misfits(self, fits: list[Fit]) -> list[str]:
-        """Return how far the results are from the measurement once they are degraded again.
-
-        Channels may have units of their own: the one that is worst in units of its noise, or else of its range, tells.
-        """
-        found = {fit.frame: fit for fit in fits if fit.misfit}
-        if not found:
-            return []
-        levels = {frame: fit.noise.sigma for frame, fit in found.items() if fit.noise}
-        units = levels if len(levels) == len(found) else {f: self.scale.of(self.axes, f).gain for f in found}
-        _, by, unit, channel = max(
-            (by / unit, by, unit, self.axes.channel_of(frame, index))
-            for frame, fit in found.items()
-            for index, (by, unit) in enumerate(zip(fit.misfit, units[frame], strict=True))
-        )
-        where = "" if self.axes.together.channels == 1 else f" in channel {channel}, most of all"
-        noise = f"; its noise is {unit:.3g}" if units is levels else ""
-        said = "The result, degraded again, differs from the measurement by"
-        return [f"{said} {by:.3g} (root mean square){where}{noise}"]
-
-    def notes(self, fits: list[Fit], assembly: Assembly) -> tuple[str, ...]:
-        notes = [*self.remarks, *(() if self.merged is None else self.merged.notes)]
-        if assembly.outliers is not None:
-            count, share = int(assembly.outliers.sum()), float(assembly.outliers.mean())
-            notes.append(f"{count:,} outliers ({share:.2%} of all values) were flagged and replaced")
-            if share > MANY_OUTLIERS:
-                notes.append(
-                    "So many outliers are improbable: the image may have real structure that is sharper than the given "
-                    "width of a spot"
-                )
-        if piloted := [fit for fit in fits if fit.pilot]:
-            fine, rest = np.mean([fit.pilot for fit in piloted], 0)
-            members = sorted({fit.member for fit in piloted})  # a stop may leave a later one alone
-            shrunk = float(np.mean([fit.collaborative for fit in piloted]))
-            ways = f"NL-Ridge, and {shrunk:.0%} of collaborative filtering" if shrunk else "NL-Ridge"
-            each = [float(np.mean([fit.share for fit in piloted if fit.member == one])) for one in members]
-            parts = f"{len(members)} fits (in parts of {', '.join(f'{share:.0%}' for share in each)})"
-            notes.append(
-                f"Made of {'one fit' if len(members) == 1 else parts} and a closed-form pilot ({ways}), whose "
-                f"weight is {fine:.2f} in fine detail and {rest:.2f} in the rest"
-            )
-        if sides := {fit.tile for fit in fits if fit.tile is not None}:
-            notes.append(
-                f"Fitted in overlapping tiles of {min(sides)} px, a network each, which fade into each other and "
-                f"stop together"
-            )
-        if self.scale.curves:
-            notes.append(
-                "Noise is much stronger in bright places than in dark ones: fitted under a curve that makes it even "
-                "(generalised Anscombe), and taken back without bias"
-            )
-        if removed := {fit.frame: fit.stripes for fit in fits if fit.stripes is not None}:
-            where = f" in {len(removed)} frames, at most" if len(removed) > 1 else ""
-            notes.append(
-                f"Offsets of lines were taken off first{where}: {max(removed.values()):.3g} (root mean square). What "
-                "the scene has from border to border goes with them"
-            )
-        if reaches := sorted({fit.reach for fit in fits if any(fit.reach)}):
-            down, right = reaches[-1]
-            notes.append(
-                f"The noise is correlated from pixel to pixel, up to {down} px along y and {right} px along x: "
-                f"so many neighbours of held-out pixels are hidden too. What is left of such noise looks like structure"
-            )
-        if lost := [one for found in {fit.frame: fit.lost for fit in fits}.values() for one in found]:
-            count = sum(one.sources for one in lost)
-            share = sum(one.sources * one.share for one in lost) / count
-            notes.append(
-                f"{count} point sources lacked {share:.0%} of their restored height in the mean, by the residual "
-                "around them all: that was given back"
-            )
-        if any(fit.clipped for fit in fits):
-            notes.append(
-                "Noise was clipped at an end of the range, which makes bright values too dark in the mean and dark "
-                "ones too bright: that is undone"
-            )
-        verdicts = Counter({fit.frame: fit.residual.verdict for fit in fits if fit.residual}.values())
-        for verdict, count in verdicts.most_common(3):
-            where = f", in {count} of {len(self.frames)} frames" if len(self.frames) > 1 else ""
-            notes.append(f"Residual{where}: {verdict}")
-        if self.channel_gains and "C" in self.axes.each:
-            worst = int(np.argmin(self.channel_gains))
-            notes.append(
-                f"Channels were restored one by one: together, the held-out error of channel {worst} would "
-                f"gain {self.channel_gains[worst]:.1f} standard errors, and {SURE:.0f} are asked of each"
-            )
-        notes += self.doubts(fits)
-        reasons = {fit.frame: fit.no_std for fit in fits if fit.no_std}
-        if reasons and (self.draws or assembly.std is not None):
-            where = f" for {len(reasons)} of {len(self.frames)} frames" if len(self.frames) > 1 else ""
-            notes.append(
-                f"No standard deviation and no members can be given{where}: {'; '.join(sorted(set(reasons.values())))}"
-            )
-        if any(shares := list({fit.frame: fit.given_back for fit in fits}.values())):
-            notes.append(
-                f"What the fits had not explained of the measurement was given back to the result, with a weight of "
-                f"{np.mean(shares):.2f} by held-out pixels"
-            )
-        notes += self.misfits(fits)
-        notes += words_of(self.width)
-        if self.task.caution:
-            notes.append(self.task.caution)
-        fitted = len({fit.frame for fit in fits})
-        if fitted < len(self.frames):
-            notes.append(f"Ended after {fitted} of {len(self.frames)} frames: the others are as they were")
-        if self.dtype.kind in "iu" and self.dtype.itemsize == 8:
-            notes.append(f"{self.dtype} values above 2^53 are rounded to what float64 holds")
-        return tuple(notes)
