@@ -2,6 +2,7 @@
 
     python benchmarks/psf_width.py DATA
     python benchmarks/psf_width.py DATA --fits    # restorations too, with the wrong, the refined and the right PSF
+    python benchmarks/psf_width.py DATA --whole   # the pictures and motion kernels of deconvolve.py, 256 x 256
     python benchmarks/psf_width.py DATA --table
 
 DATA is a folder with set12/ and psf/Levin09_kernels.npz. Two crops of 112 x 112 px of each of four pictures, and two
@@ -22,6 +23,7 @@ import imageio.v3 as imageio
 import numpy as np
 import numpy.typing as npt
 import torch
+from deconvolve import KERNELS, PICTURES
 from records import opened, save
 from scipy.signal import fftconvolve
 
@@ -40,11 +42,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--fits", action="store_true")
+    parser.add_argument("--whole", action="store_true")
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     results = opened(RESULTS, "cases", "fits")
-    if not options.table:
+    if options.whole:
+        for name, whole in pictures(options.data):
+            for kind in KERNELS:
+                for factor in WRONG:
+                    psf = np.load(options.data / "psf/Levin09_kernels.npz")[kind].astype(float)
+                    judge(results, f"{name} {kind} {factor}", whole, (psf / psf.sum(), factor))
+    elif not options.table:
         for name, whole in scenes(options.data):
             for kind, psf in kernels(options.data).items():
                 for factor in WRONG:
@@ -69,6 +78,12 @@ def scenes(data: Path) -> Iterator[tuple[str, Doubles]]:
             cy, cx, radius = *rng.uniform(0, side, 2), rng.uniform(2, 8)
             made += rng.uniform(0.1, 0.4) * (np.hypot(y - cy, x - cx) < radius)
         yield f"discs {seed}", made
+
+
+def pictures(data: Path) -> Iterator[tuple[str, Doubles]]:
+    """Yield whole pictures with their border repeated on all sides, between 0 and 1."""
+    for name, (file, *_) in PICTURES.items():
+        yield f"{name} whole", np.pad(imageio.imread(data / "set12" / f"{file}.png") / 255, MARGIN, mode="edge")
 
 
 def kernels(data: Path) -> dict[str, Doubles]:
@@ -126,14 +141,19 @@ def table(results: dict[str, Any]) -> str:
     lines = [f"| {head} |", "|---|---|---|---|"]
     for kind in ("Gaussian", "k4"):
         for factor in WRONG:
-            cases = [case for name, case in results["cases"].items() if name.endswith(f"{kind} {factor}")]
+            found = results["cases"].items()
+            cases = [case for name, case in found if name.endswith(f"{kind} {factor}") and "whole" not in name]
             product = np.array([case["factor"] * factor for case in cases])
             warned = [case for case in cases if case["suspect"]]
             right = sum((case["factor"] - 1) * (1 - factor) > 0 for case in warned)
             low, middle, high = np.percentile(product, [16, 50, 84])
             refined = sum(case["told"] for case in cases)
-            found = f"{middle:.3f} ({low:.3f} to {high:.3f}) | {len(warned)} of {len(cases)}, {right} | {refined}"
-            lines.append(f"| {kind}, {factor} | {found} |")
+            words = f"{middle:.3f} ({low:.3f} to {high:.3f}) | {len(warned)} of {len(cases)}, {right} | {refined}"
+            lines.append(f"| {kind}, {factor} | {words} |")
+    for name, case in results["cases"].items():
+        if "whole" in name:
+            width = f"{case['factor']:.3f} ± {case['error']:.3f}"
+            lines.append(f"| {name} | {width} | {case['suspect']} | {case['told']} |")
     for name, fit in results["fits"].items():
         lines.append(f"| {name} | {fit['wrong']} dB wrong | {fit['refined']} dB refined | {fit['right']} dB right |")
     return "\n".join(lines)
