@@ -117,7 +117,13 @@ def test_the_margin_leaves_out_one_percent_of_the_light_on_either_side():
     kernel = torch.zeros(1, 101)
     kernel[0, 50], kernel[0, 0], kernel[0, 95], kernel[0, 100] = 0.9, 0.009, 0.082, 0.009
     assert margins_of(kernel, (16, 200)) == ((0, 0), (45, 0))
-    assert margins_of(kernel, (16, 40)) == ((0, 0), (20, 0))
+    assert margins_of(kernel, (16, 180)) == ((0, 0), (45, 0))
+
+
+@pytest.mark.parametrize(("length", "most"), [(100, 25), (40, 10), (24, 8), (12, 6)])
+def test_the_margin_is_a_quarter_of_the_field_at_most_or_a_few_pixels(length, most):
+    kernel = torch.ones(1, 400) / 400
+    assert margins_of(kernel, (16, length)) == ((0, 0), (most, most))
 
 
 def test_lengths_of_transforms_have_small_factors():

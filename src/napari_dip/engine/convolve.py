@@ -16,6 +16,7 @@ Transformed = tuple[tuple[int, ...], torch.dtype, torch.device]
 """Size, type and device of what is blurred."""
 
 FARTHEST = 0.01  # of the PSF's light may come from beyond x's margin on either side: that light is a guess
+MOST, LEAST = 0.25, 8  # of the field, and px: so far x goes beyond it at most, since each voxel there is fitted too
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,14 +114,14 @@ def smooth(least: int) -> int:
 
 
 def margins_of(kernel: Tensor, field: tuple[int, ...]) -> Margins:
-    """Return how far x has to go beyond the field for all but `FARTHEST` of the light, at most half its size."""
+    """Return how far x has to go beyond the field for all but `FARTHEST` of the light, within `MOST` of its size."""
     found = []
     for axis, length in enumerate(field):
         profile = kernel.double().sum([other for other in range(kernel.ndim) if other != axis])
         before, after = sides(kernel.shape)[axis]
         # light that comes from before the field has passed the PSF's far end
         low, high = (_outer(ends) for ends in (profile.flip(0), profile))
-        most = math.ceil(length / 2)
+        most = min(math.ceil(length / 2), max(LEAST, math.ceil(MOST * length)))
         found.append((min(most, max(0, before - low)), min(most, max(0, after - high))))
     return tuple(found)
 

@@ -1,0 +1,114 @@
+"""A real exposure through the air: M51, deconvolved with the Moffat profile of its own stars.
+
+    python benchmarks/seeing.py DATA                   # `standard`, seed 0: where it is not there yet
+    python benchmarks/seeing.py DATA --preset quick --seed 1
+    python benchmarks/seeing.py DATA --table
+
+DATA is a folder with astro/M51.fits (600 s in B, NOAO 1987; no licence is stated, so that no picture of it is shown).
+The profile: a Moffat fitted to three stars at once, each with its own place, flux and even ground. Restored are
+160 x 160 px that hold two of them and arms of the galaxy, `floor` at the darkest percent of them. Of each star, before
+and after: the full width at half maximum of the Moffat profile that is nearest to it, and the light within 6 px above
+the median of a ring of 8 to 11 px. Resumable: written to benchmarks/results/seeing.json after each run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from astropy.io import fits
+from records import opened, save
+from scipy.optimize import least_squares
+
+import napari_dip as dip
+
+Doubles = npt.NDArray[np.float64]
+Star = tuple[int, int]
+
+RESULTS = Path(__file__).parent / "results" / "seeing.json"
+STARS: tuple[Star, ...] = ((188, 346), (409, 441), (274, 403))
+CROP, FIRST = np.s_[140:300, 260:420], (140, 260)
+WITHIN, FIELD, RING = 6.0, 10, (8.0, 11.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--preset", default="standard")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--table", action="store_true")
+    options = parser.parse_args()
+    results = opened(RESULTS, "runs")
+    name = f"{options.preset} seed {options.seed}"
+    if not options.table and name not in results["runs"]:
+        results["runs"][name] = run(options)
+        save(results, RESULTS)
+    for name, row in results["runs"].items():
+        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    whole = fits.getdata(options.data / "astro" / "M51.fits").astype(float)
+    psf = seeing(whole, STARS)
+    crop = whole[CROP]
+    started = time.perf_counter()
+    task = dip.Deconvolve(model=psf, floor=float(np.percentile(crop, 1)))
+    result = dip.restore(crop.astype(np.float32), task, preset=options.preset, seed=options.seed)
+    row: dict[str, Any] = {"fwhm": round(psf.fwhm, 2), "beta": round(psf.beta, 2)}
+    for star in STARS:
+        row |= changes(crop, np.asarray(result.image, float), star)
+    return {
+        **row,
+        "steps": [fit.best_step for fit in result.fits],
+        "seconds": round(time.perf_counter() - started),
+        "notes": list(result.notes),
+    }
+
+
+def changes(before: Doubles, after: Doubles, star: Star) -> dict[str, str]:
+    """Return a star's width and light in the exposure and in the result; nothing where it is outside the crop."""
+    place = (star[0] - FIRST[0], star[1] - FIRST[1])
+    if not all(RING[1] < at < n - RING[1] for at, n in zip(place, before.shape, strict=True)):
+        return {}
+    widths = [seeing(image, (place,)).fwhm for image in (before, after)]
+    light, kept = (light_of(image, place) for image in (before, after))
+    return {f"star {star}": f"{widths[0]:.2f} -> {widths[1]:.2f} px, light {100 * (kept / light - 1):+.1f} %"}
+
+
+def seeing(image: Doubles, stars: tuple[Star, ...]) -> dip.MoffatPSF:
+    """Return the Moffat profile that is nearest to some stars."""
+    parts = [image[y - FIELD : y + FIELD + 1, x - FIELD : x + FIELD + 1] for y, x in stars]
+
+    def misfit(values: Doubles) -> Doubles:
+        fwhm, beta, *rest = values
+        scale = fwhm / 2 / math.sqrt(2 ** (1 / beta) - 1)
+        away = np.mgrid[-FIELD : FIELD + 1, -FIELD : FIELD + 1]
+        found = []
+        for part, (y, x, height, ground) in zip(parts, np.reshape(rest, (-1, 4)), strict=True):
+            model = ground + height * (1 + ((away[0] - y) ** 2 + (away[1] - x) ** 2) / scale**2) ** -beta
+            found.append(((part - model) / np.sqrt(np.maximum(part, 1))).ravel())
+        return np.concatenate(found)
+
+    start = [3.0, 3.0] + [value for part in parts for value in (0.0, 0.0, float(part.max()), float(np.median(part)))]
+    least = [0.5, 1.1] + [-2.0, -2.0, 0.0, -np.inf] * len(parts)
+    fwhm, beta = least_squares(misfit, start, bounds=(least, np.inf), loss="soft_l1", x_scale=np.maximum(1, start)).x[
+        :2
+    ]
+    return dip.MoffatPSF(fwhm=float(fwhm), beta=float(beta))
+
+
+def light_of(image: Doubles, star: Star) -> float:
+    """Return what is within an aperture, above the median of a ring around it."""
+    rows, columns = np.indices(image.shape)
+    far = np.hypot(rows - star[0], columns - star[1])
+    ground = float(np.median(image[(far >= RING[0]) & (far <= RING[1])]))
+    return float((image - ground)[far <= WITHIN].sum())
+
+
+if __name__ == "__main__":
+    main()
