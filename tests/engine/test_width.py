@@ -64,7 +64,7 @@ def test_a_psf_is_made_wider_about_its_origin(factor):
     assert made.sum() == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("factor", [0.9, 1.0, 1.1])
+@pytest.mark.parametrize("factor", [0.6, 0.9, 1.0, 1.1, 1.6])
 def test_the_width_of_a_wrong_psf_is_told_from_the_image(motion, factor):
     width = told(blurred(motion)[0], wide(motion, factor))
     assert width.factor * factor == pytest.approx(1, abs=0.03)
@@ -112,6 +112,15 @@ def test_a_psf_is_not_refined_by_an_image_that_does_not_tell_its_width(motion):
 def test_a_prior_of_ones_own_is_fitted_without_a_look_at_the_psf(motion):
     result = dip.restore(blurred(motion)[0], dip.Deconvolve(motion), prior=SEEING, stop=dip.FixedSteps(1))
     assert result.fits[0].psf is None
+
+
+def test_a_width_beyond_those_that_are_tried_is_said_to_be_so():
+    psf = dip.GaussianPSF(4.0).kernel((65, 65))
+    width = told(blurred(psf, side=96)[0], wide(psf, 0.35))
+    assert width.is_at_end
+    assert not width.is_told
+    assert "it seems too narrow" in words_of(width)[0]
+    assert "one 1.98 times as wide (± 0.00) or farther off" in words_of(width)[0]
 
 
 def test_what_is_within_its_error_is_not_said():

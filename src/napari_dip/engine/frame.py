@@ -204,7 +204,7 @@ class FrameFit:
             return
         if run.width is not None and run.width.is_told:
             run.width = dataclasses.replace(run.width, is_used=True)
-        else:
+        elif run.width is None or not run.width.is_at_end:
             run.remarks["The PSF was not refined: the image does not tell its width"] = None
 
     def followed(self, work: Making[T | None]) -> Generator[Progress, None, T | None]:

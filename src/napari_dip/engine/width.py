@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -17,7 +18,9 @@ from napari_dip.engine.variation import variations
 
 LOBES = 3  # of the sinc that resamples a kernel
 STEP = 0.0525  # between the logarithms of the widths that are tried
-TRIED = 9  # widths: from 19 % less to 23 % more
+NEAR = 4  # such steps on either side are tried: from 19 % less to 23 % more
+FAR = range(-13, 14, 2)  # those tried too where the best is near an end: from half to twice the width
+INNER = 2  # and those about the best of these
 LARGEST = {2: 160, 3: 32}  # px a side of the part of an image that is looked at, by the number of axes
 HELD = 0.25  # of the elements
 GROUPS = 24  # of held-out elements, each left out once to tell the error
@@ -40,7 +43,7 @@ class Width:
     sure : float
         By how many standard errors it predicts better than the PSF as it is.
     is_at_end : bool
-        Whether the best is at an end of the widths that were tried: then it may be farther.
+        Whether the best is at an end of the widths that were tried, half or twice: then it may be farther.
     is_used : bool
         Whether the PSF was made so wide.
     """
@@ -105,8 +108,10 @@ def told_width(problem: Problem, seed: int) -> Generator[None, None, Width | Non
     """Yield while the width of a problem's PSF is told, and return it; None where the image does not tell it.
 
     A quarter of the elements are hidden. For each of some widths, estimates of least total variation are made of the
-    others, of all weights of the variation; the width whose best estimate predicts the hidden ones best is taken, by a
-    parabola. Its error is told by leaving out some of the hidden elements in turn (the jackknife).
+    others, of all weights of the variation; the width whose best estimate predicts the hidden ones best is taken, by
+    a parabola. Where that is at an end of them, wider and narrower ones are tried, from half to twice the width: the
+    error may have several minima. Its own error is told by leaving out some of the hidden elements in turn (the
+    jackknife).
 
     Parameters
     ----------
@@ -121,14 +126,26 @@ def told_width(problem: Problem, seed: int) -> Generator[None, None, Width | Non
     hidden = known & (torch.rand(known.shape, generator=torch.Generator().manual_seed(seed)) < HELD).to(known.device)
     if int(hidden.sum()) < 20 * GROUPS:
         return None
-    groups, errors = _groups(hidden), []
-    for index in range(TRIED):
-        tried = _with_kernel(part, resized(kernel, math.exp(STEP * (index - TRIED // 2))))
+    groups, errors, ahead = _groups(hidden), dict[int, Tensor](), deque(range(-NEAR, NEAR + 1))
+    while ahead:
+        step = ahead.popleft()
+        tried = _with_kernel(part, resized(kernel, math.exp(STEP * step)))
         squares, is_even = yield from _predicted(tried, hidden)
-        if is_even and index == TRIED // 2:
+        if is_even and step == 0:
             return None
-        errors.append(torch.zeros(GROUPS, dtype=torch.float64).index_add(0, groups, squares.double().cpu()))
-    return _least(torch.stack(errors), torch.bincount(groups, minlength=GROUPS))
+        errors[step] = torch.zeros(GROUPS, dtype=torch.float64).index_add(0, groups, squares.double().cpu())
+        if not ahead:
+            ahead.extend(_farther(errors))
+    return _least(errors, torch.bincount(groups, minlength=GROUPS))
+
+
+def _farther(errors: dict[int, Tensor]) -> list[int]:
+    """Return the steps of the width to try beside those that were: none where the best is well among the first ones."""
+    best = min(errors, key=lambda step: float(errors[step].sum()))
+    if abs(best) < NEAR:
+        return []
+    wanted = FAR if FAR[0] not in errors else range(max(best - INNER, FAR[0]), min(best + INNER, FAR[-1]) + 1)
+    return [step for step in wanted if step not in errors]
 
 
 def _part(problem: Problem) -> Problem:
@@ -166,28 +183,30 @@ def _predicted(problem: Problem, hidden: Tensor) -> Generator[None, None, tuple[
     return found[best], best == 0
 
 
-def _least(errors: Tensor, counts: Tensor) -> Width:
-    """Return the width of least mean error, from sums of squares, (widths, groups), and the sizes of the groups."""
-    sums, count = errors.sum(1), counts.sum()
-    best, is_at_end = _lowest(sums / count)
-    without = [_lowest((sums - errors[:, group]) / (count - counts[group]))[0] for group in range(GROUPS)]
+def _least(errors: dict[int, Tensor], counts: Tensor) -> Width:
+    """Return the width of least mean error, from each step's sums of squares, (groups,), and the groups' sizes."""
+    steps = sorted(errors)
+    table, count = torch.stack([errors[step] for step in steps]), counts.sum()
+    sums = table.sum(1)
+    best, is_at_end = _lowest(sums / count, steps)
+    without = [_lowest((sums - of) / (count - n), steps)[0] for of, n in zip(table.T, counts, strict=True)]
     spread = torch.tensor(without, dtype=torch.float64)
     error = float(((GROUPS - 1) / GROUPS * (spread - spread.mean()).square().sum()).sqrt())
-    gained = errors[TRIED // 2] - errors[int(sums.argmin())]
+    gained = errors[0] - table[int(sums.argmin())]
     sure = float(gained.sum() / (GROUPS * gained.var()).sqrt().clamp(min=1e-30))
     return Width(math.exp(best), error, sure, is_at_end)
 
 
-def _lowest(means: Tensor) -> tuple[float, bool]:
+def _lowest(means: Tensor, steps: list[int]) -> tuple[float, bool]:
     """Return the logarithm of the width where a parabola through five points about the least is lowest."""
     at = int(means.argmin())
-    first = min(max(at - 2, 0), TRIED - 5)
-    places = STEP * (torch.arange(first, first + 5, dtype=torch.float64) - TRIED // 2)
+    start = min(max(at - 2, 0), len(means) - 5)
+    places = STEP * torch.tensor(steps[start : start + 5], dtype=torch.float64)
     powers = torch.stack([places**2, places, torch.ones_like(places)], 1)
-    bend, slope, _ = torch.linalg.lstsq(powers, means[first : first + 5, None]).solution[:, 0].tolist()
-    end = STEP * (TRIED // 2)
-    best = -slope / 2 / bend if bend > 0 else STEP * (at - TRIED // 2)
-    return max(-end, min(end, best)), at in (0, TRIED - 1) or abs(best) >= end
+    bend, slope, _ = torch.linalg.lstsq(powers, means[start : start + 5, None]).solution[:, 0].tolist()
+    low, high = STEP * steps[0], STEP * steps[-1]
+    best = -slope / 2 / bend if bend > 0 else STEP * steps[at]
+    return max(low, min(high, best)), at in (0, len(means) - 1) or not low < best < high
 
 
 def words_of(width: Width | None) -> list[str]:
@@ -199,6 +218,8 @@ def words_of(width: Width | None) -> list[str]:
         return [f"The PSF was refined: made {told}, as the image tells it"]
     if not width.is_suspect:
         return []
+    if width.is_at_end:
+        told += " or farther off"
     kind, harm = ("wide", "rings beside edges") if width.factor < 1 else ("narrow", "blur that is left")
     return [
         f"The PSF does not explain the image: it seems too {kind}, which makes {harm}; one {told} predicts pixels "
