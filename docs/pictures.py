@@ -167,7 +167,8 @@ def nuclei(drawing: Drawing) -> None:
         print("nuclei: needs --data FOLDER, with vol3d/stardist_img3d.tif")
         return
     volume = tifffile.imread(drawing.data / "vol3d" / "stardist_img3d.tif")
-    task = dip.Deconvolve(model=dip.GaussianPSF(fwhm=2.5, fwhm_z=4.0), refine=True)
+    floor = float(np.percentile(volume, 1))
+    task = dip.Deconvolve(model=dip.GaussianPSF(fwhm=1.8, fwhm_z=2.9), floor=floor)
     result = dip.restore(volume, task, preset="quick", axes="ZYX", max_steps=drawing.max_steps, device=drawing.device)
     print(f"nuclei: step {result.best_step}, {result.ended}; {'; '.join(result.notes)}")
     limits = span(volume)
