@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import j1
 
 import napari_dip as dip
@@ -112,6 +114,44 @@ def test_a_psf_off_its_middle_is_taken_as_it_is_and_that_is_said():
     even = np.zeros((4, 4))
     even[2, 2] = 1
     assert checked(even, (32, 32))[1] == ()
+
+
+def test_skirts_that_are_cut_off_on_one_side_are_no_reason_to_say_that_a_psf_is_off_its_middle():
+    psf = 0.05 * np.ones((21, 21))
+    psf[:5] = 0
+    psf[9:12, 9:12] = 1
+    grid = np.arange(21)[:, None] - 10
+    assert (grid * psf).sum() / psf.sum() > 1
+    assert checked(psf / psf.sum(), (32, 32))[1] == ()
+
+
+@pytest.mark.parametrize("size", [12, 13])
+@pytest.mark.parametrize("off", [(0.3, -1.7), (2.0, 0.0)])
+def test_a_psf_is_centred_on_request_by_parts_of_pixels_and_that_is_said(size, off):
+    rows, columns = (np.arange(size) - size // 2 - by for by in off)
+    spot = np.exp(-0.5 * (rows[:, None] ** 2 + columns**2) / 1.3**2)
+    kernel, notes = checked(spot / spot.sum(), (32, 32), centres=True)
+    middle = np.arange(size) - size // 2
+    wanted = np.exp(-0.5 * (middle[:, None] ** 2 + middle**2) / 1.3**2)
+    assert np.abs(kernel.numpy() - wanted / wanted.sum()).max() < 0.01 * float(kernel.max())
+    assert float(kernel.sum()) == pytest.approx(1)
+    assert notes == (
+        f"The PSF's bright part was ({off[0]:+.1f}, {off[1]:+.1f}) px from its middle: it was moved there",
+    )
+
+
+@pytest.mark.parametrize(("task", "at", "lands"), [(dip.Deconvolve, 16, 18), (partial(dip.SuperResolve, 2), 32, 17)])
+def test_tasks_with_a_measured_psf_centre_it_where_they_are_asked_to(task, at, lands):
+    psf = np.zeros((9, 9))
+    psf[3:6, 5:8] = 1 / 9
+    given, centred = (task(psf=psf, centre=centre).problem(torch.zeros(1, 32, 32)) for centre in (False, True))
+    assert "(+0.0, +2.0) px from its middle, which is taken for its origin" in given.notes[0]
+    assert centred.notes == ("The PSF's bright part was (+0.0, +2.0) px from its middle: it was moved there",)
+    for problem, column in ((given, lands), (centred, 16)):
+        x = torch.zeros(problem.shape)
+        problem.field(x)[0, at : at + 2, at : at + 2] = 1  # field is a view of x
+        light = problem.forward(x)[0].sum(0)
+        assert float((light * torch.arange(32)).sum() / light.sum()) == pytest.approx(column, abs=0.51)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.ndimage import fourier_shift
 
 from napari_dip.engine.fields import Checked
 
@@ -148,7 +149,9 @@ class MicroscopePSF(Checked):
 PSFS = (GaussianPSF, MoffatPSF, MicroscopePSF)
 
 
-def checked(psf: Any, field: tuple[int, ...], whose: str = "image") -> tuple[torch.Tensor, tuple[str, ...]]:
+def checked(
+    psf: Any, field: tuple[int, ...], whose: str = "image", *, centres: bool = False
+) -> tuple[torch.Tensor, tuple[str, ...]]:
     """Return a PSF of sum 1, float32, and what there is to say of it.
 
     Parameters
@@ -159,6 +162,8 @@ def checked(psf: Any, field: tuple[int, ...], whose: str = "image") -> tuple[tor
         The image whose pixels are the PSF's, (Y, X) or (Z, Y, X).
     whose : str
         What that image is called in errors.
+    centres : bool
+        Whether the centroid of its squares is moved to its origin.
 
     Raises
     ------
@@ -182,22 +187,38 @@ def checked(psf: Any, field: tuple[int, ...], whose: str = "image") -> tuple[tor
     total = float(values.sum())
     if not total > 0:
         raise ValueError("The PSF is zero everywhere")
-    return torch.from_numpy((values / total).astype(np.float32)), _remarks(values / total, total)
-
-
-def _remarks(kernel: Doubles, total: float) -> tuple[str, ...]:
     said = []
     if abs(total - 1) > 1e-3:
         said.append(f"The PSF was divided by its sum, {total:g}: the result has the light of the measurement")
-    grids = np.meshgrid(*[np.arange(n) - n // 2 for n in kernel.shape], indexing="ij")
-    offset = [float((grid * kernel).sum()) for grid in grids]
-    if max(map(abs, offset)) > OFF_CENTRE:
-        words = ", ".join(f"{value:+.1f}" for value in offset)
+    offset = _off_centre(values)
+    told = ", ".join(f"{value:+z.1f}" for value in offset)
+    if centres:
+        values = _moved(values, [-value for value in offset])
+        said.append(f"The PSF's bright part was ({told}) px from its middle: it was moved there")
+    elif max(map(abs, offset)) > OFF_CENTRE:
         said.append(
-            f"The PSF's centroid is ({words}) px from its middle, which is taken for its origin: the result is shifted "
-            f"against the measurement by that much the other way"
+            f"The PSF's bright part is ({told}) px from its middle, which is taken for its origin: the result is "
+            f"shifted against the measurement by that much the other way, unless you let the PSF be centred"
         )
-    return tuple(said)
+    return torch.from_numpy((values / values.sum()).astype(np.float32)), tuple(said)
+
+
+def _off_centre(values: Doubles) -> list[float]:
+    """Return how far, along each axis, in px, the centroid of a PSF's squares is from its origin.
+
+    Of squares, since faint skirts are often cut off nearer to the origin on one side than on the other.
+    """
+    squares = np.square(values / values.max())
+    grids = np.meshgrid(*[np.arange(n) - n // 2 for n in values.shape], indexing="ij", sparse=True)
+    return [float((grid * squares).sum() / squares.sum()) for grid in grids]
+
+
+def _moved(values: Doubles, by: list[float]) -> Doubles:
+    """Return a PSF moved by parts of pixels, through its Fourier transform; what leaves its array is lost."""
+    wide = [math.ceil(abs(pixels)) for pixels in by]
+    padded = np.pad(values, [(n, n) for n in wide])
+    moved = np.fft.ifftn(fourier_shift(np.fft.fftn(padded), by)).real.clip(0)
+    return np.asarray(moved[tuple(slice(n, n + size) for n, size in zip(wide, values.shape, strict=True))])
 
 
 def _axes(field: tuple[int, ...], reach: list[float]) -> list[Doubles]:

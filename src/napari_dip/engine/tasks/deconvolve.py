@@ -38,6 +38,9 @@ class Deconvolve(Checked):
     model: Annotated[PSF, {"label": "PSF model", "tooltip": "Where none was measured"}] = field(
         default_factory=GaussianPSF
     )
+    centre: Annotated[
+        bool, {"label": "centre the PSF", "tooltip": "The bright part of a measured PSF is moved to its middle"}
+    ] = False
     refine: Annotated[
         bool, {"label": "refine the PSF", "tooltip": "Its width is told from the image first, and corrected"}
     ] = False
@@ -59,7 +62,7 @@ class Deconvolve(Checked):
             When the PSF does not fit the image, or is none.
         """
         spatial = tuple(y.shape[1:])
-        kernel, notes = checked(self.model.kernel(spatial) if self.psf is None else self.psf, spatial)
+        kernel, notes = self.measured_or_modelled(spatial)
         forward = Convolution(kernel, margins_of(kernel, spatial))
         return Problem(
             y,
@@ -70,5 +73,11 @@ class Deconvolve(Checked):
             is_linear=True,
             gives_back=True,
             refines=self.refine,
-            notes=() if self.psf is None else notes,
+            notes=notes,
         )
+
+    def measured_or_modelled(self, field: tuple[int, ...]) -> tuple[Tensor, tuple[str, ...]]:
+        """Return the PSF of sum 1, and what there is to say of it where it was measured."""
+        if self.psf is None:
+            return checked(self.model.kernel(field), field)[0], ()
+        return checked(self.psf, field, centres=self.centre)

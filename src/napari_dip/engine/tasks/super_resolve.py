@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from napari_dip.engine.resample import Box, Degradation, Resampling, degrader
 from napari_dip.engine.stopping import HeldOut, StoppingRule
 
 LEAST, MOST = 1.5, 8.0
+WHOSE = "restored image"  # that a PSF's pixels are of
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +85,10 @@ class SuperResolve(Checked):
         },
     ] = None
 
+    centre: Annotated[
+        bool, {"label": "centre the PSF", "tooltip": "The bright part of a measured PSF is moved to its middle"}
+    ] = False
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.factors or any(not LEAST <= factor <= MOST and factor != 1 for factor in self.factors):
@@ -118,15 +123,16 @@ class SuperResolve(Checked):
         shape = finer(tuple(y.shape), self.factors)
         pixels = degrader(self.degradation, shape[1:], tuple(y.shape[1:]))
         if self.psf is not None:
-            return _blurred(y, self.psf, shape[1:], pixels, is_measured=True)
+            return _blurred(y, *checked(self.psf, shape[1:], WHOSE, centres=self.centre), shape[1:], pixels)
         if self.model is not None:
-            return _blurred(y, self.model.kernel(shape[1:]), shape[1:], pixels, is_measured=False)
+            return _blurred(y, checked(self.model.kernel(shape[1:]), shape[1:], WHOSE)[0], (), shape[1:], pixels)
         return Problem(y, shape, forward=pixels, gives_back=True, keeps_range=True)
 
 
-def _blurred(y: Tensor, psf: Any, spatial: tuple[int, ...], pixels: Resampling, *, is_measured: bool) -> Problem:
+def _blurred(
+    y: Tensor, kernel: Tensor, notes: tuple[str, ...], spatial: tuple[int, ...], pixels: Resampling
+) -> Problem:
     """Return the problem of large pixels behind optics with a PSF on the fine grid, whose field is `spatial`."""
-    kernel, notes = checked(psf, spatial, "restored image")
     blur = Convolution(kernel, margins_of(kernel, spatial))
     return Problem(
         y,
@@ -135,5 +141,5 @@ def _blurred(y: Tensor, psf: Any, spatial: tuple[int, ...], pixels: Resampling, 
         field=blur.field,
         is_linear=True,
         gives_back=True,
-        notes=notes if is_measured else (),
+        notes=notes,
     )
