@@ -21,6 +21,7 @@ import matplotlib as mpl
 import numpy as np
 import tifffile
 import torch
+from astropy.io import fits
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 from skimage import data
@@ -175,6 +176,23 @@ def nuclei(drawing: Drawing) -> None:
     planes = [beside(*(each[at] for each in (volume, result.image)), limits=limits, zoom=5)
               for at in (np.s_[15], np.s_[:, 30])]  # fmt: skip
     drawing.save("nuclei", np.concatenate([planes[0], np.full((GAP, *planes[0].shape[1:]), 255, np.uint8), planes[1]]))
+
+
+def m51(drawing: Drawing) -> None:
+    """Draw a part of M51 (IRAF's test image dev$pix, 600 s in B, © 1986 AURA), and the same deconvolved.
+
+    The profile is the Moffat that benchmarks/seeing.py fits to three of its stars.
+    """
+    if drawing.data is None:
+        print("M51: needs --data FOLDER, with astro/M51.fits")
+        return
+    crop = fits.getdata(drawing.data / "astro" / "M51.fits")[140:300, 260:420].astype(np.float32)
+    task = dip.Deconvolve(model=dip.MoffatPSF(fwhm=2.21, beta=2.97))
+    result = dip.restore(crop, task, max_steps=drawing.max_steps, device=drawing.device)
+    print(f"M51: step {result.best_step}, {result.ended}; {'; '.join(result.notes)}")
+    low, high = np.percentile(crop, [1, 99.8])
+    stretched = [np.arcsinh(8 * (each - low) / (high - low)) for each in (crop, result.image)]
+    drawing.save("M51", beside(*stretched, limits=(0, float(np.arcsinh(8))), zoom=3))
 
 
 def bands(drawing: Drawing) -> None:
@@ -350,6 +368,7 @@ PICTURES: dict[str, Callable[[Drawing], None]] = {
     "enhance": enhance,
     "deconvolve": deconvolve,
     "nuclei": nuclei,
+    "M51": m51,
     "bands": bands,
     "stop": stop,
     "window": window,
@@ -362,7 +381,7 @@ def main() -> None:
     parser.add_argument("--max-steps", type=int, help="drafts")
     parser.add_argument("--into", type=Path, default=HERE)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--data", type=Path, help="a folder with vol3d/stardist_img3d.tif, for the nuclei")
+    parser.add_argument("--data", type=Path, help="a folder with vol3d/stardist_img3d.tif and astro/M51.fits")
     options = parser.parse_args()
     options.into.mkdir(parents=True, exist_ok=True)
     drawing = Drawing(options.into, options.max_steps, options.device, options.data)

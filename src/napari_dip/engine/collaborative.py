@@ -25,7 +25,7 @@ WIENER = Pass(8, 32, stride=3)
 THRESHOLD = 2.7  # standard deviations of the noise
 WINDOW = 2.0  # of Kaiser: the middle of a patch counts more
 LEAST = 1e-6  # variance of a patch, in units of the mean noise: what is known exactly is not lost
-GROUPS = 256  # stacks shrunk at once
+GROUPS = 128  # stacks shrunk at once
 SPLINE = (3, -3, -22, 22, 128, 128, 22, -22, -3, 3)  # / 256: low-pass filter of the 1.5 biorthogonal wavelet
 
 

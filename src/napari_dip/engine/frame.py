@@ -159,6 +159,8 @@ class FrameFit:
         for member in self.mixture.members:
             if self.mixture.begun and (run.control.is_stopped or run.is_late):
                 return
+            if self.mixture.begun:
+                devices.trim()  # the gaps that the one before left, into which not all of this one's blocks fit
             _, criterion = run.rule.start(self.problem, run.seed)  # hides the same pixels, and knows no other member
             yield member.progress(hidden, criterion)
 

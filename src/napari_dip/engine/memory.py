@@ -23,11 +23,12 @@ FLOAT = 4  # bytes
 IN_FIT = 5  # images, shaped as x, that a fit holds: x, averages, the data term and its gradient
 IN_JUDGED = 8  # and for its stop: what is hidden, masks, the weighted data term, the average and gradient of the best
 IN_FRAME = 4  # images that a frame and its result hold: measurement, masks, what the result is made of
-SOLVING = 100 << 20  # bytes: mixtures of patches, in float64, of each thread
+SOLVING = 50 << 20  # bytes: mixtures of patches, in float64, of each thread
 PER_WEIGHT = 28  # bytes: weight, gradient, two moments, and copies of all but the gradient
 BESIDE = {torch.float32: 128 << 20, torch.bfloat16: 96 << 20}  # bytes: threads, kernels, what the allocator keeps
 WORKING = {torch.float32: 3, torch.bfloat16: 2}  # times the largest map: gradients, and copies for the kernels
-LARGE, GAPS = 32 << 20, 1.25  # bytes of a map, from where it is kept between steps, and times the memory for it
+LARGE, GAPS = 32 << 20, 1.5  # bytes of a map, up to which it is kept between steps anyway; times the memory for that
+ALONE = 2**18  # px of an image, from where fits side by side are hardly sooner done (by 4 %), with twice the memory
 SHARE = 0.8  # of the free memory that a run may take
 SAMPLE = {2: 64, 3: 48}  # px a side at most, of the image on which a network is tried, by its dimensions
 STEP = 32  # px: tiles are so many, or a multiple: nothing is lost in five halvings
@@ -117,7 +118,7 @@ def needed(
     spacing : tuple of float
         Size of a pixel along each spatial axis; empty: alike along all.
     keeps : bool
-        Whether large blocks are kept from step to step, see `devices.memory_kept`: not all of them fit again.
+        Whether large blocks too are kept from step to step, see `devices.memory_kept`: not all of them fit again.
     judged : bool
         Whether a rule judges the steps and keeps the best: one that takes a fixed number does not.
     """
@@ -170,7 +171,7 @@ def _fit(
     inputs = values * (2 * FLOAT if tiles == 1 else FLOAT + 2 * (tiles if guides else 1))
     inputs += FLOAT * jitter_places(values)
     working = WORKING.get(precision, WORKING[torch.float32])
-    gaps = GAPS if keeps and tile is None and max(sizes) > LARGE else 1.0
+    gaps = GAPS if tile is None and (keeps or max(sizes) <= LARGE) else 1.0
     return int(gaps * (sum(sizes) + working * max(sizes))) + inputs + weights
 
 
@@ -215,7 +216,7 @@ def plan(
     """Return what a run over an image will take, in the tiles asked for, else in the largest that memory allows.
 
     Where it allows none, in those that take least. As many fits as wanted are made at a time only where that takes no
-    tiles.
+    tiles, and of small images.
     """
 
     def need(side: int | None, at_a_time: int = 1) -> int:
@@ -233,6 +234,8 @@ def plan(
         )
 
     largest = max(shape[1:])
+    if math.prod(shape[1:]) >= ALONE:
+        abreast = 1
     if tile is None or tile >= largest:
         for at_a_time in (abreast, 1):
             if free is None or need(None, at_a_time) <= SHARE * free:

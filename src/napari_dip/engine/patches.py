@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_dip.engine.abreast import in_order
 
 REACH = 18  # px: similar patches are looked for this far along each axis
-STRIP = (96, 1008)  # rows and columns handled at once, multiples of all strides: bounds the memory
+STRIP = (96, 264)  # rows and columns handled at once, multiples of all strides: bounds the memory
 AT_A_TIME = 8  # parts of a strip that are worked on at a time at most: bounds the memory
 COPIES = 5  # of all patches of a strip, in float32, are made at a time
 

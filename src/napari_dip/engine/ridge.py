@@ -19,7 +19,7 @@ from napari_dip.engine.patches import Pass, Where, Work, at_a_time, extended, fo
 from napari_dip.engine.planes import by_planes
 from napari_dip.engine.work import finished
 
-GROUPS = 256  # groups solved at once
+GROUPS = 128  # groups solved at once
 OFFSET = 5.0  # standard deviations of the image
 
 
