@@ -11,8 +11,9 @@ motion kernel, light from outside the crop included, and has white Gaussian nois
 40 of 50 to 150 photons on 5, through a Gaussian of 4 px, shot noise, 64 x 64. Bars: flowdec's simulated volume with
 its PSF; how its data were scaled is not known, so that each result has the gain with which it is nearest to the truth.
 `centred bars`: since truth, PSF and data were made smaller one by one, the PSF's origin lies between its voxels; here
-it was moved, for all methods, so that the centroid of its squares is its middle (its skirts are cut off on one side);
-blurred with it, the truth misses the data by 21 % of their standard deviation, with the PSF as given by 25 %.
+it was moved, for all methods, so that the centroid of its squares is its middle (its skirts are cut off on one side),
+periodically; blurred with it, the truth misses the data by 21 % of their standard deviation, with the PSF as given by
+25 %. `bars centre`: the product moves it (`Deconvolve(centre=True)`), and the other methods take what it moved.
 PSNR over the whole crop, the peak being 1 or the truth's range. Richardson and Lucy's is scikit-image's, on the crop
 with its border repeated, of volumes also as it is, black around, with an element more where the PSF's size is even; its
 best iteration. Resumable: written to
@@ -36,6 +37,7 @@ from scipy.ndimage import fourier_shift
 from scipy.signal import fftconvolve
 
 import napari_dip as dip
+from napari_dip.engine.psf import checked
 
 RESULTS = Path(__file__).parent / "results" / "deconvolve.json"
 PICTURES = {"house": ("02", 40, 60), "butterfly": ("05", 70, 70)}  # of 256 x 256, and the corner of the small crop
@@ -53,7 +55,7 @@ Case = tuple[Doubles, Doubles, Doubles]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--scenes", default="pictures", help="pictures, discs, bars, centred bars")
+    parser.add_argument("--scenes", default="pictures", help="pictures, " + ", ".join(SCENES))
     parser.add_argument("--side", type=int, default=96, help="of the pictures' crops")
     parser.add_argument("--noises", default="0.01,0.03", help="of the pictures")
     parser.add_argument("--preset", default="standard")
@@ -83,9 +85,11 @@ def measure(options: argparse.Namespace, results: dict[str, Any], scene: str, ca
     truth, psf, y = case
     started = time.perf_counter()
     axes = "ZYX"[-y.ndim :]
-    task = dip.Deconvolve(psf, floor=options.floor)
+    task = dip.Deconvolve(psf, floor=options.floor, centre=(centres := scene.endswith("centre")))
     result = dip.restore(y, task, preset=options.preset, seed=options.seed, axes=axes, dtype="float32")
     seconds = time.perf_counter() - started
+    if centres:
+        psf = checked(psf, y.shape, centres=True)[0].numpy().astype(float)
     lucy, iteration = best_lucy(y, psf, truth)
     plain = best_lucy(y, psf, truth, border="constant")[0] if y.ndim == 3 else None
     results["cases"][name] = {
@@ -172,7 +176,7 @@ def nearness(image: Doubles, truth: Doubles) -> float:
     return psnr(gain * image, truth, 1.0 if truth.max() <= 1 else float(truth.max()))
 
 
-SCENES = {"discs": discs, "bars": bars, "centred bars": centred_bars}
+SCENES = {"discs": discs, "bars": bars, "centred bars": centred_bars, "bars centre": bars}
 
 
 def table(results: dict[str, Any]) -> str:

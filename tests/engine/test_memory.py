@@ -184,12 +184,15 @@ def test_blocks_that_are_kept_count_where_maps_are_large():
     assert small[0] < large[0] / 8
 
 
-def test_fits_of_large_images_go_one_after_another_which_takes_less():
+def test_fits_of_large_images_go_one_after_another_which_takes_less(monkeypatch):
     def told(side, abreast):
         return plan((SMALL, SMALL), (1, side, side), guides=0, precision=torch.float32, free=None, abreast=abreast)
 
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     assert (told(511, 2).abreast, told(512, 2).abreast) == (2, 1)
     assert told(512, 2).needed == told(512, 1).needed < told(511, 2).needed
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 16)
+    assert told(512, 2).abreast == 2, "eight threads each have little to do"
 
 
 def test_fits_side_by_side_take_more_than_their_maps_each_a_thread_of_its_own():

@@ -28,7 +28,7 @@ PER_WEIGHT = 28  # bytes: weight, gradient, two moments, and copies of all but t
 BESIDE = {torch.float32: 128 << 20, torch.bfloat16: 96 << 20}  # bytes: threads, kernels, what the allocator keeps
 WORKING = {torch.float32: 3, torch.bfloat16: 2}  # times the largest map: gradients, and copies for the kernels
 LARGE, GAPS = 32 << 20, 1.5  # bytes of a map, up to which it is kept between steps anyway; times the memory for that
-ALONE = 2**18  # px of an image, from where fits side by side are hardly sooner done (by 4 %), with twice the memory
+ALONE = 2**17  # px for each thread, from where fits side by side are hardly sooner done, and take 1.7 times the memory
 SHARE = 0.8  # of the free memory that a run may take
 SAMPLE = {2: 64, 3: 48}  # px a side at most, of the image on which a network is tried, by its dimensions
 STEP = 32  # px: tiles are so many, or a multiple: nothing is lost in five halvings
@@ -216,7 +216,7 @@ def plan(
     """Return what a run over an image will take, in the tiles asked for, else in the largest that memory allows.
 
     Where it allows none, in those that take least. As many fits as wanted are made at a time only where that takes no
-    tiles, and of small images.
+    tiles, and of images that are small for so many threads.
     """
 
     def need(side: int | None, at_a_time: int = 1) -> int:
@@ -234,7 +234,7 @@ def plan(
         )
 
     largest = max(shape[1:])
-    if math.prod(shape[1:]) >= ALONE:
+    if math.prod(shape[1:]) >= ALONE * torch.get_num_threads():
         abreast = 1
     if tile is None or tile >= largest:
         for at_a_time in (abreast, 1):
