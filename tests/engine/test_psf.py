@@ -154,6 +154,47 @@ def test_tasks_with_a_measured_psf_centre_it_where_they_are_asked_to(task, at, l
         assert float((light * torch.arange(32)).sum() / light.sum()) == pytest.approx(column, abs=0.51)
 
 
+@pytest.mark.parametrize("task", [dip.Deconvolve, partial(dip.SuperResolve, 2)], ids=["Deconvolve", "SuperResolve"])
+@pytest.mark.parametrize("shape", [(1, 40, 44), (1, 9, 40, 44)], ids=["plane", "volume"])
+def test_a_resolution_that_is_asked_for_makes_a_point_as_wide_and_keeps_its_light(task, shape):
+    if len(shape) == 4 and task is not dip.Deconvolve:
+        task = partial(dip.SuperResolve, (1, 2, 2))
+    model = dip.GaussianPSF(fwhm=3.0)
+    sharp, soft = (task(model=model, resolution=fwhm).problem(torch.zeros(shape)) for fwhm in (None, 4.0))
+    x = torch.zeros(sharp.shown)
+    middle = tuple(n // 2 for n in x.shape)
+    x[middle] = 1000.0
+    assert torch.equal(sharp.finish(x), x)
+    shown = soft.finish(x)
+    assert shown.shape == x.shape
+    assert float(shown.sum()) == pytest.approx(1000, rel=1e-3)
+    for axis in range(1, x.ndim):
+        profile = shown[tuple(slice(None) if other == axis else at for other, at in enumerate(middle))]
+        assert width(profile.numpy()) == pytest.approx(4.0, abs=0.1)
+    assert torch.allclose(soft.finish(torch.full_like(x, 7.0)), torch.tensor(7.0), atol=1e-4), "up to the border"
+
+
+def test_at_a_resolution_of_two_pixels_a_star_between_pixels_has_no_rings():
+    """Its band-limited image is a sinc, 13 % deep about its middle."""
+    far = np.arange(32) - 15.5
+    star = 1e4 * np.outer(np.sinc(far), np.sinc(far))
+    shown = dip.Deconvolve(resolution=2.0).problem(torch.zeros(1, 32, 32)).finish(torch.from_numpy(star)[None].float())
+    assert star.min() < -0.2 * star.max()
+    assert float(shown.min()) > -0.015 * float(shown.max())
+    assert float(shown.sum()) == pytest.approx(star.sum(), rel=1e-3)
+
+
+def test_the_result_has_the_resolution_and_what_was_fitted_is_kept_beside_it():
+    image = np.random.default_rng(0).normal(100, 5, (32, 32)).astype(np.float32)
+    result = dip.restore(image, dip.Deconvolve(resolution=3.0), stop=dip.FixedSteps(3), preset="plain")
+    soft = (
+        dip.Deconvolve(resolution=3.0).problem(torch.zeros(1, 32, 32)).finish(torch.from_numpy(result.estimate)[None])
+    )
+    assert np.allclose(result.image, soft[0].numpy(), rtol=1e-4)
+    assert not np.allclose(result.image, result.estimate, rtol=1e-3)
+    assert result.report()["settings"]["task"]["resolution"] == 3.0
+
+
 @pytest.mark.parametrize(
     ("kind", "settings", "words"),
     [

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from scipy.ndimage import fourier_shift
 
+from napari_dip.engine.convolve import Convolution
 from napari_dip.engine.fields import Checked
 
 Doubles = npt.NDArray[np.float64]
@@ -201,6 +202,17 @@ def checked(
             f"shifted against the measurement by that much the other way, unless you let the PSF be centred"
         )
     return torch.from_numpy((values / values.sum()).astype(np.float32)), tuple(said)
+
+
+def seen_through(fwhm: float, field: tuple[int, ...]) -> Convolution:
+    """Return what makes an image of this spatial shape one of a known resolution: each point a Gaussian, FWHM in px.
+
+    A point between two pixels has rings where each pixel is as narrow as can be; one that is two pixels wide, or more,
+    has none, since a Gaussian passes next to nothing of the finest waves (P. Magain, F. Courbin and S. Sohy,
+    Astrophys. J. 494, 472, 1998). Beyond the border its pixels are repeated.
+    """
+    kernel = GaussianPSF(fwhm=fwhm, fwhm_z=fwhm).kernel(field)
+    return Convolution(torch.from_numpy((kernel / kernel.sum()).astype(np.float32)), ((0, 0),) * len(field))
 
 
 def _off_centre(values: Doubles) -> list[float]:

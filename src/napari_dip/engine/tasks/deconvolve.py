@@ -11,8 +11,8 @@ from napari_dip.engine.backprojection import BackProjection
 from napari_dip.engine.convolve import Convolution, margins_of
 from napari_dip.engine.fields import Checked
 from napari_dip.engine.noise import NoiseLaw, check_law
-from napari_dip.engine.problem import Kernel, Mask, Problem
-from napari_dip.engine.psf import PSF, GaussianPSF, checked
+from napari_dip.engine.problem import Kernel, Mask, Problem, identity
+from napari_dip.engine.psf import PSF, GaussianPSF, checked, seen_through
 from napari_dip.engine.stopping import HeldOut, StoppingRule
 
 
@@ -47,6 +47,15 @@ class Deconvolve(Checked):
     floor: Annotated[
         float | None, {"tooltip": "No pixel of the result is darker, in the image's units; auto: no limit"}
     ] = None
+    resolution: Annotated[
+        float | None,
+        {
+            "min": 0.5,
+            "unit": "px",
+            "tooltip": "How wide a point is in the result, at half its height: from 2 on, stars have hardly any rings; "
+            "auto: as narrow as can be",
+        },
+    ] = None
     noise: Annotated[NoiseLaw | None, {"tooltip": "What is known of the noise; auto: told from the image"}] = None
 
     def __post_init__(self) -> None:
@@ -73,6 +82,7 @@ class Deconvolve(Checked):
             is_linear=True,
             gives_back=True,
             refines=self.refine,
+            finish=identity if self.resolution is None else seen_through(self.resolution, spatial),
             notes=notes,
         )
 
