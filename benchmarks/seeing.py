@@ -2,6 +2,7 @@
 
     python benchmarks/seeing.py DATA                   # `standard`, seed 0: where it is not there yet
     python benchmarks/seeing.py DATA --floor           # nowhere below the darkest percent of the exposure
+    python benchmarks/seeing.py DATA --resolution 2    # a star is two pixels wide in the result
     python benchmarks/seeing.py DATA --preset quick --seed 1
     python benchmarks/seeing.py DATA --table
 
@@ -9,8 +10,8 @@ DATA is a folder with astro/M51.fits (600 s in B, NOAO 1987): pixel for pixel IR
 The profile: a Moffat fitted to three stars at once, each with its own place, flux and even ground. Restored are
 160 x 160 px that hold two of them and arms of the galaxy. Of each star, before and after: the full width at half
 maximum of the Moffat profile that is nearest to it, and the light within 6 px above the median of a ring of 8 to 11 px;
-of the whole, how far the result lies below the darkest percent of the exposure. Resumable: written to
-benchmarks/results/seeing.json after each run.
+of the whole, its brightest pixel, and how far it lies below the darkest percent of the exposure at most. Resumable:
+written to benchmarks/results/seeing.json after each run.
 """
 
 from __future__ import annotations
@@ -44,10 +45,12 @@ def main() -> None:
     parser.add_argument("--preset", default="standard")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--floor", action="store_true", help="nowhere below the darkest percent of the exposure")
+    parser.add_argument("--resolution", type=float, help="px: full width at half maximum of a point in the result")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     results = opened(RESULTS, "runs")
     name = f"{options.preset} seed {options.seed}" + (" floor" if options.floor else "")
+    name += "" if options.resolution is None else f" resolution {options.resolution:g}"
     if not options.table and name not in results["runs"]:
         results["runs"][name] = run(options)
         save(results, RESULTS)
@@ -61,13 +64,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     crop = whole[CROP]
     started = time.perf_counter()
     dark = float(np.percentile(crop, 1))
-    task = dip.Deconvolve(model=psf, floor=dark if options.floor else None)
+    floor = dark if options.floor else None
+    task = dip.Deconvolve(model=psf, floor=floor, resolution=options.resolution)
     result = dip.restore(crop.astype(np.float32), task, preset=options.preset, seed=options.seed)
     row: dict[str, Any] = {"fwhm": round(psf.fwhm, 2), "beta": round(psf.beta, 2)}
     for star in STARS:
         row |= changes(crop, np.asarray(result.image, float), star)
     return {
         **row,
+        "brightest": round(float(np.max(result.image))),
         "deepest below the darkest percent": round(max(0.0, dark - float(np.min(result.image)))),
         "steps": [fit.best_step for fit in result.fits],
         "seconds": round(time.perf_counter() - started),

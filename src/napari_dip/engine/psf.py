@@ -207,9 +207,9 @@ def checked(
 def seen_through(fwhm: float, field: tuple[int, ...]) -> Convolution:
     """Return what makes an image of this spatial shape one of a known resolution: each point a Gaussian, FWHM in px.
 
-    A point between two pixels has rings where each pixel is as narrow as can be; one that is two pixels wide, or more,
-    has none, since a Gaussian passes next to nothing of the finest waves (P. Magain, F. Courbin and S. Sohy,
-    Astrophys. J. 494, 472, 1998). Beyond the border its pixels are repeated.
+    A star between two pixels has rings where it is as narrow as can be; where it is two pixels wide, or more, hardly
+    any, since a Gaussian passes next to nothing of the finest waves, 2.8 % (P. Magain, F. Courbin and S. Sohy,
+    Astrophys. J. 494, 472, 1998). Beyond the border the outermost pixels are repeated.
     """
     kernel = GaussianPSF(fwhm=fwhm, fwhm_z=fwhm).kernel(field)
     return Convolution(torch.from_numpy((kernel / kernel.sum()).astype(np.float32)), ((0, 0),) * len(field))
