@@ -1,15 +1,24 @@
 """Several frames of one scene restored together, against the restored mean of the same frames.
 
     python benchmarks/frames.py DATA --seeds 0,1,2
+    python benchmarks/frames.py DATA --kinds calcium,membrane   # real exposures
     python benchmarks/frames.py DATA --table             # what benchmarks/results/frames.json says
 
-DATA is a folder with set12/. Of each picture a part of 96 x 96 px is exposed four times, in one of these ways:
+DATA is a folder with set12/ and timelapse/. Of each picture a part of 96 x 96 px is exposed four times, in one of
+these ways:
 
 - `white`: white Gaussian noise, nothing moves: the mean of the frames says all that they do;
 - `correlated`: noise as strong that is smooth from pixel to pixel, as after a scan or a demosaicing;
 - `counts`: shot noise of 30 electrons at the brightest, read noise of 3;
 - `jitter`: white noise, each frame displaced by up to 1.5 px along each axis;
 - `rays`: white noise, and a cosmic ray on one pixel in 500 of every frame.
+
+And of real recordings, stretched to 0 to 255:
+
+- `calcium`: frames 0, 2, 4, 6 from some of a thousand of living cells on, judged by the mean of frames 1, 3, 5;
+- `membrane`: frames 0, 1, 3, 4 of a part of 96 x 96 px of moving membranes, judged by frame 2.
+
+What judges has noise of its own, which no result can come nearer than: gains are told too small.
 
 The mean is what a person would restore who has no better way: frames are averaged as they are. For `jitter` and `rays`
 the mean of frames that were registered, without what one alone has, stands beside, restored alone. The best
@@ -26,6 +35,7 @@ from typing import Any
 
 import imageio.v3 as imageio
 import numpy as np
+import tifffile
 from records import opened, save
 from scipy.ndimage import gaussian_filter
 
@@ -39,6 +49,8 @@ RESULTS = Path(__file__).parent / "results" / "frames.json"
 SIDE, BORDER, COUNT = 96, 8, 4
 SIGMA = 30.0  # of each frame
 JITTER = 1.5  # px
+REAL = {"calcium": ("100", "300", "500", "700", "900"), "membrane": ("0", "1", "2")}  # first frames; parts
+PARTS = ((80, 80), (16, 144), (144, 16))  # first row and column
 EVERY = 10  # steps between the outputs that tell the best one
 
 
@@ -56,13 +68,13 @@ def main() -> None:
     if not options.table:
         for seed in map(int, options.seeds.split(",")):
             for kind in options.kinds.split(","):
-                for picture in options.pictures.split(","):
+                for picture in REAL.get(kind, options.pictures.split(",")):
                     run_all(options, results, kind, picture, seed)
     print(table(results["runs"]))
 
 
 def run_all(options: argparse.Namespace, results: dict[str, Any], kind: str, picture: str, seed: int) -> None:
-    for arm in ("mean", "merged", "frames") if kind in ("jitter", "rays") else ("mean", "frames"):
+    for arm in ("mean", "merged", "frames") if kind in ("jitter", "rays", *REAL) else ("mean", "frames"):
         key = f"{options.preset} {kind} {picture} {seed} {arm}"
         if key not in results["runs"]:
             truth, frames = exposed(options.data, kind, picture, seed)
@@ -73,6 +85,8 @@ def run_all(options: argparse.Namespace, results: dict[str, Any], kind: str, pic
 
 def exposed(data: Path, kind: str, picture: str, seed: int) -> tuple[Array, Array]:
     """Return a scene, and exposures of it, (frames, Y, X)."""
+    if kind in REAL:
+        return recorded(data / "timelapse", kind, int(picture))
     rng = np.random.default_rng([seed, int(picture)])
     whole = imageio.imread(data / "set12" / f"{picture}.png").astype(float)
     wide = whole[72 : 72 + SIDE + 2 * BORDER, 72 : 72 + SIDE + 2 * BORDER]
@@ -91,6 +105,19 @@ def exposed(data: Path, kind: str, picture: str, seed: int) -> tuple[Array, Arra
     if kind == "rays":
         frames[rng.random(frames.shape) < 1 / 500] += 2000
     return wide[inner], frames
+
+
+def recorded(folder: Path, kind: str, which: int) -> tuple[Array, Array]:
+    """Return what judges and four frames, (frames, Y, X), of a recording."""
+    if kind == "calcium":
+        frames = tifffile.imread(folder / "calcium_imaging.tif")[which : which + 7].astype(float)
+        judge, used = frames[1:6:2].mean(0), frames[::2]
+    else:
+        y, x = PARTS[which]
+        frames = tifffile.imread(folder / "membrane_2d_timelapse.tif")[:, y : y + SIDE, x : x + SIDE].astype(float)
+        judge, used = frames[2], frames[[0, 1, 3, 4]]
+    low, high = np.percentile(frames, (0.1, 99.9))
+    return (judge - low) * 255 / (high - low), (used - low) * 255 / (high - low)
 
 
 def measured(arm: str, truth: Array, frames: Array, preset: str, seed: int) -> dict[str, Any]:
