@@ -9,10 +9,11 @@
 
 DATA is a folder with astro/M51.fits (600 s in B, NOAO 1987): pixel for pixel IRAF's standard test image, dev$pix.
 The profile: a Moffat fitted to three stars at once, each with its own place, flux and even ground. Restored are
-160 x 160 px that hold two of them and arms of the galaxy, and in small pixels 96 x 96 that hold one. Of each star, before and after: the full width at half
-maximum of the Moffat profile that is nearest to it, and the light within 6 px above the median of a ring of 8 to 11 px;
-of the whole, its brightest pixel, and how far it lies below the darkest percent of the exposure at most. Resumable:
-written to benchmarks/results/seeing.json after each run.
+160 x 160 px that hold two of them and arms of the galaxy, and in small pixels 96 x 96 that hold one. Of each star,
+before and after: the full width at half maximum of the Moffat profile that is nearest to it, and the light within 6 px
+above the median of a ring of 8 to 11 px; of the whole, its brightest pixel, and how far it lies below the darkest
+percent of the exposure at most. Resumable: written to benchmarks/results/seeing.json after each
+run.
 """
 
 from __future__ import annotations
