@@ -25,7 +25,7 @@ IN_JUDGED = 8  # and for its stop: what is hidden, masks, the weighted data term
 IN_FRAME = 4  # images that a frame and its result hold: measurement, masks, what the result is made of
 SOLVING = 50 << 20  # bytes: mixtures of patches, in float64, of each thread
 PER_WEIGHT = 28  # bytes: weight, gradient, two moments, and copies of all but the gradient
-BESIDE = {torch.float32: 128 << 20, torch.bfloat16: 96 << 20}  # bytes: threads, kernels, what the allocator keeps
+BESIDE, THREAD = 80 << 20, 16 << 20  # bytes: threads, kernels, what the allocator keeps; each further thread's store
 WORKING = {torch.float32: 3, torch.bfloat16: 2}  # times the largest map: gradients, and copies for the kernels
 LARGE, GAPS = 32 << 20, 1.5  # bytes of a map, up to which it is kept between steps anyway; times the memory for that
 ALONE = 2**17  # px for each thread, from where fits side by side are hardly sooner done, and take 1.7 times the memory
@@ -123,20 +123,19 @@ def needed(
         Whether a rule judges the steps and keeps the best: one that takes a fixed number does not.
     """
     image = math.prod(shape) * FLOAT
-    beside = BESIDE.get(precision, BESIDE[torch.float32])
     at_a_time = min(abreast, len(priors))  # each in a thread of its own, for which the allocator keeps a store
     fits = [
         _fit(prior, shape, guides=guides, precision=precision, tile=tile, spacing=spacing, keeps=keeps)
         for prior in priors
     ]
     held = (IN_FIT + IN_JUDGED * judged) * image
-    fitting = sum(sorted(fits)[-at_a_time:]) + at_a_time * held + (at_a_time - 1) * beside
+    fitting = sum(sorted(fits)[-at_a_time:]) + at_a_time * held + (at_a_time - 1) * THREAD
     if ahead is None:
-        return fitting + IN_FRAME * image + beside
+        return fitting + IN_FRAME * image + BESIDE
     channels = shape[0] * (min(DEEPEST, shape[1]) if len(shape) == 4 else 1)  # alike planes of a volume go together
     solving = SOLVING * max(2, min(AT_A_TIME, torch.get_num_threads()))
     making = solving + strip_bytes((channels, *shape[1:]), ahead.patch[channels > 1]) + ahead.made * image
-    return max(fitting + ahead.kept * image, making) + IN_FRAME * image + beside
+    return max(fitting + ahead.kept * image, making) + IN_FRAME * image + BESIDE
 
 
 @lru_cache(maxsize=64)

@@ -245,6 +245,7 @@ def memory_plan(
     letter = _frames(task)
     _, axes_ = _checked(image, axes, each, letter)
     axes_ = axes_.without(letter) if letter else axes_
+    chosen = guided(chosen) if has_image(task) else chosen
     chosen = in_volume(chosen) if len(axes_.spatial) == 3 else chosen
     grid = axes_.finer(task.factors)
     shape = (grid.channels, *(grid.shape[axis] for axis in grid.spatial))
@@ -274,9 +275,14 @@ def _expected(
     if prior is not None:
         return (prior,), int(has_image(task)), None
     alone = (preset.prior,) * _starts(task, prior, preset, rule)
+    hides = isinstance(rule, HeldOut)  # pixels, by which what is made first is judged
     if task.keeps_known:  # missing pixels are told from similar patches, of planes, and these are no guide
-        return alone, int(has_image(task)), FILLING if preset.members and ndim == 2 else None
-    if not preset.members or (isinstance(task, SuperResolve) and not task.is_blurred):
+        return alone, int(has_image(task)), FILLING if preset.members and hides and ndim == 2 else None
+    if (
+        not preset.members
+        or not (hides or isinstance(task, Deblock))
+        or (isinstance(task, SuperResolve) and not task.is_blurred)
+    ):
         return alone, int(has_image(task)), None
     return preset.members, 1, None if isinstance(task, SuperResolve | Deconvolve) else PILOT
 
